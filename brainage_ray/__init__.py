@@ -1,0 +1,3 @@
+"""Distributed hyperparameter search for brain-age models."""
+
+__version__ = "0.1.0"

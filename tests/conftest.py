@@ -1,0 +1,39 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brainage_ray.execution import Cluster
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def shared_folder() -> Path:
+    return Path(os.environ.get("BRAINAGE_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real scans; a test that asks for it is skipped where it is absent."""
+    folder = shared_folder() / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared data folder ({folder} is absent)")
+    return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # importing ray.train warns of the defaults of ray.data, which nobody here uses
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Ray cluster of two CPUs on this machine, one for all tests of a session."""
+    with Cluster(cpus=2, gpus=0) as cluster:
+        cluster.connect()
+        yield cluster
