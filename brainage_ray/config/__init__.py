@@ -1,0 +1,71 @@
+"""What a person writes: experiments and search spaces, checked at the door. Needs only pydantic and YAML."""
+
+from brainage_ray.config.data import (
+    AdniSource,
+    BratsSource,
+    DataConfig,
+    PhantomSource,
+    PreprocessingConfig,
+    SourceConfig,
+    SplitConfig,
+    TableSource,
+)
+from brainage_ray.config.experiment import (
+    ArmConfig,
+    EvaluationConfig,
+    Experiment,
+    ImportedWeights,
+    RefitConfig,
+    ResourcesConfig,
+    SearchConfig,
+    SegmentationPretraining,
+    StatisticsConfig,
+)
+from brainage_ray.config.load import load_experiment
+from brainage_ray.config.model import (
+    AugmentationConfig,
+    BackboneConfig,
+    OptimizerConfig,
+    ResNetConfig,
+    ScheduleConfig,
+    TargetConfig,
+    TrainingConfig,
+    UNetConfig,
+)
+from brainage_ray.config.run import FitResult, TrainingRun, apply_params
+from brainage_ray.config.space import Parameter, SearchSpace, load_space
+
+__all__ = [
+    "AdniSource",
+    "ArmConfig",
+    "AugmentationConfig",
+    "BackboneConfig",
+    "BratsSource",
+    "DataConfig",
+    "EvaluationConfig",
+    "Experiment",
+    "FitResult",
+    "ImportedWeights",
+    "OptimizerConfig",
+    "Parameter",
+    "PhantomSource",
+    "PreprocessingConfig",
+    "RefitConfig",
+    "ResNetConfig",
+    "ResourcesConfig",
+    "ScheduleConfig",
+    "SearchConfig",
+    "SearchSpace",
+    "SegmentationPretraining",
+    "SourceConfig",
+    "SplitConfig",
+    "StatisticsConfig",
+    "TableSource",
+    "TargetConfig",
+    "TrainingConfig",
+    "TrainingRun",
+    "UNetConfig",
+    "apply_params",
+    "load_experiment",
+    "load_space",
+]

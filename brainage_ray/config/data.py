@@ -1,0 +1,133 @@
+"""The data of an experiment: where scans come from, how they become slices, who is in which split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from brainage_ray.config.base import FrozenModel
+
+Diagnosis = Literal["CN", "MCI", "AD"]
+Split = Literal["train", "validation", "test"]
+
+
+class AdniSource(FrozenModel):
+    """A LONI/IDA download of ADNI: `SUBJECT/SEQUENCE/DATE/I12345/*.nii(.gz)` and one XML an image."""
+
+    kind: Literal["adni"]
+    root: Path
+    """Folder that holds the subjects' folders and the XML files."""
+    crossval: Path | None = None
+    """`CROSSVAL.csv` (RID, TRAINING) of the ADNI-1 standard split; default: the one in `root`."""
+    cohort: str = "ADNI"
+    """Name of the cohort in the manifest."""
+
+
+class BratsSource(FrozenModel):
+    """BraTS folders: `CASE/CASE_{flair,t1,t1ce,t2,seg}.nii.gz`."""
+
+    kind: Literal["brats"]
+    root: Path
+    """Folder that holds the cases' folders."""
+    cohort: str = "BraTS"
+    """Name of the cohort in the manifest."""
+
+
+class TableSource(FrozenModel):
+    """A CSV with the columns subject, age_years, sex, diagnosis, image and, if there, session, site, split."""
+
+    kind: Literal["table"]
+    table: Path
+    """The CSV file."""
+    root: Path | None = None
+    """Folder that the image column is relative to; default: the table's own."""
+    cohort: str
+    """Name of the cohort in the manifest."""
+
+
+class PhantomSource(FrozenModel):
+    """Invented people with planted ageing and tumours, made on first use and kept in the workspace."""
+
+    kind: Literal["phantom"]
+    subjects: Annotated[int, Field(ge=0)] = 60
+    """People in the ADNI-like tree."""
+    tumours: Annotated[int, Field(ge=0)] = 24
+    """Cases in the BraTS-like tree."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of everything: same seed, same bytes."""
+
+
+SourceConfig = Annotated[AdniSource | BratsSource | TableSource | PhantomSource, Field(discriminator="kind")]
+
+
+class PreprocessingConfig(FrozenModel):
+    """How a skull-stripped volume becomes axial slices. Axes come from the affine, never from the file's order."""
+
+    voxel_mm: Annotated[float, Field(gt=0, le=10)] = 2.0
+    """Edge of the isotropic voxels, mm."""
+    slice_origin: Literal["grid", "brain_top"] = "grid"
+    """What slice_range_mm counts from: upwards from the lowest slice of a template's grid, for scans
+    that are registered, or downwards from the highest brain voxel, for scans that are not."""
+    slice_range_mm: tuple[float, float] = (35.0, 115.0)
+    """First (included) and last (excluded) slice, mm from slice_origin."""
+    slice_step_mm: Annotated[float, Field(gt=0)] = 2.0
+    """Distance from slice to slice, mm; a multiple of voxel_mm."""
+    slice_shape: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (96, 96)
+    """Rows (anterior-posterior) and columns (left-right) after centring the brain and padding, pixels."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        low, high = self.slice_range_mm
+        if not low < high:
+            raise ValueError(f"slice_range_mm runs from low to high, not [{low}, {high}]; swap them")
+        if abs(self.slice_step_mm / self.voxel_mm - round(self.slice_step_mm / self.voxel_mm)) > 1e-6:
+            raise ValueError(f"slice_step_mm {self.slice_step_mm} is no multiple of voxel_mm {self.voxel_mm}")
+        return self
+
+
+class SplitConfig(FrozenModel):
+    """Who trains, who validates, who tests. A person is in one split only."""
+
+    rule: Literal["by_subject", "adni_standard", "table"] = "by_subject"
+    """by_subject: by chance, stratified by diagnosis and age. adni_standard: ADNI-1's standard training set
+    validates, its standard test set tests, all later phases train. table: the table's column `split`."""
+    fractions: dict[Split, Annotated[float, Field(ge=0, le=1)]] = {"train": 0.70, "validation": 0.15, "test": 0.15}
+    """For by_subject: each split's share of the people."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """For by_subject: of the draw."""
+    case_validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of each cohort's segmentation cases that is kept aside for the reported Dice."""
+    rollover: Literal["refuse", "exclude_from_training", "as_published"] = "refuse"
+    """What to do with people whom the rule puts into training and into validation or test as well."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = sum(self.fractions.values())
+        if set(self.fractions) != {"train", "validation", "test"} or abs(total - 1) > 1e-9:
+            raise ValueError(f"fractions name train, validation and test and sum to 1, not to {total:g}")
+        return self
+
+
+class DataConfig(FrozenModel):
+    """Scans, their preprocessing and their splits."""
+
+    root: Path | None = None
+    """Folder that `${data.root}` stands for elsewhere in the file."""
+    sources: Annotated[tuple[SourceConfig, ...], Field(min_length=1)]
+    """Where scans come from."""
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    """How scans become slices."""
+    split: SplitConfig = SplitConfig()
+    """Who is in which split."""
+    label_map: dict[str, Diagnosis | None] = {
+        "CN": "CN", "MCI": "MCI", "EMCI": "MCI", "LMCI": "MCI", "AD": "AD", "SMC": None,
+    }  # fmt: skip
+    """Diagnosis as a source writes it -> as the tables use it; null leaves the scan out, on the record."""
+    max_failures: Annotated[int, Field(ge=0)] = 0
+    """How many scans may fail in preparation before the run stops."""
+    expected_scans: dict[Split, Annotated[int, Field(ge=0)]] | None = None
+    """For --dry-run where the sources are on another machine: healthy scans in each split."""
+    expected_cases: Annotated[int, Field(ge=0)] | None = None
+    """For --dry-run where the sources are on another machine: segmentation cases."""

@@ -1,0 +1,179 @@
+"""YAML in, checked models out; every error names file, key, value and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from brainage_ray.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+_NUMBER_AS_TEXT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key written twice."""
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+    if twice is not None:
+        raise yaml.MarkedYAMLError(problem=f"the key {twice!r} is written twice", problem_mark=node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: no such file, not text, not YAML, or not a mapping.
+    """
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise ConfigError(f"There is no file {path}", _suggest_file(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "Give the path of a YAML text file.") from None
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML: {problem}", "Correct that line.") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds {type(data).__name__}, not keys and values", "Write `key: value` lines.")
+    return data
+
+
+def validate(model: type[Model], data: Mapping[str, Any], where: Path | str) -> Model:
+    """Check plain data against a model.
+
+    Args:
+        model: what the data should be.
+        data: YAML's mappings, lists and scalars.
+        where: the file, or the option, that the data came from; for the message.
+
+    Raises:
+        ConfigError: the first things that are wrong, each with its key path, value and fix.
+    """
+    try:
+        return model.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        # A list whose items were refused is then too short as well: only the items are news.
+        errors = [e for e in error.errors() if e["type"] != "too_short"] or error.errors()
+        lines = [_explain(model, data, dict(e)) for e in errors[:3]]
+    problems = "; ".join(problem for problem, _ in lines)
+    fixes = " ".join(dict.fromkeys(fix for _, fix in lines if fix))
+    raise ConfigError(f"{where}: {problems}", fixes)
+
+
+def annotation_at(model: Any, path: Sequence[str | int]) -> Any | None:
+    """Return the type annotation at a key path below a model, None where there is no such key."""
+    options: list[Any] = [model]
+    for key in path:
+        options = [inner for option in options for kind in _alternatives(option) for inner in _inside(kind, key)]
+    return options[0] if options else None
+
+
+def keys_at(model: Any, path: Sequence[str | int]) -> list[str]:
+    """Return the keys that are known at a key path below a model."""
+    found = [model]
+    for key in path:
+        found = [inner for option in found for kind in _alternatives(option) for inner in _inside(kind, key)]
+    kinds = [kind for option in found for kind in _alternatives(option)]
+    return sorted({name for kind in kinds if _is_model(kind) for name in kind.model_fields})
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return ` Did you mean "x"?` for the nearest known word, else a list of what is known."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f'Did you mean "{close[0]}"?'
+    return f"Known here: {', '.join(known)}." if known else ""
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    origin = get_origin(kind)
+    if origin is Annotated:
+        yield from _alternatives(get_args(kind)[0])
+    elif origin in (Union, types.UnionType):
+        for option in get_args(kind):
+            yield from _alternatives(option)
+    elif kind is not type(None):
+        yield kind
+
+
+def _inside(kind: Any, key: str | int) -> Iterator[Any]:
+    if _is_model(kind):
+        if key in kind.model_fields:
+            field = kind.model_fields[str(key)]
+            yield field.annotation
+    elif get_origin(kind) is dict:
+        yield get_args(kind)[1]
+    elif get_origin(kind) is tuple and isinstance(key, int):
+        yield get_args(kind)[0]
+
+
+def _explain(model: Any, data: Any, error: dict[str, Any]) -> tuple[str, str]:
+    """Turn one of pydantic's errors into (problem, fix)."""
+    location = _real_path(data, error["loc"])
+    path = ".".join(str(part) for part in location)
+    if error["type"] == "extra_forbidden":
+        parent, key = location[:-1], str(location[-1])
+        inside = ".".join(map(str, parent)) or "the file"
+        return f'unknown key "{key}" in {inside}', nearest(key, keys_at(model, parent))
+    if error["type"] == "missing":
+        return f"the key {path} is missing", f"Add {path}."
+    value = error.get("input")
+    if isinstance(value, str) and _NUMBER_AS_TEXT.fullmatch(value):
+        number = float(value)
+        mantissa, exponent = f"{number:e}".split("e")
+        better = f"{float(mantissa)}e{exponent}"
+        return f'{path} is the text "{value}", because YAML wants a point in such numbers', f"Write {better}."
+    message = str(error["msg"])
+    if message.startswith("Value error, "):
+        return f"{path}: {message.removeprefix('Value error, ')}".removeprefix(": "), ""
+    shown = type(value).__name__ if isinstance(value, Mapping | list) else json.dumps(value, default=str)
+    return f"{path or 'the file'} is {shown}", message.replace("Input should", f"{path or 'It'} should") + "."
+
+
+def _real_path(data: Any, location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """Drop the union tags that pydantic puts between the keys; a key that is missing can only be the last."""
+    path: list[str | int] = []
+    node = data
+    tagged: Any = None
+    for i, part in enumerate(location):
+        last = i == len(location) - 1
+        if (
+            isinstance(node, Mapping)
+            and node is not tagged
+            and not last
+            and part in (node.get("kind"), node.get("type"))
+        ):
+            tagged = node
+        elif isinstance(node, Mapping) and (part in node or last):
+            path.append(part)
+            node = node.get(part)
+        elif isinstance(node, list | tuple) and isinstance(part, int):
+            path.append(part)
+            node = node[part] if part < len(node) else None
+    return tuple(path)
+
+
+def _suggest_file(path: Path) -> str:
+    siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, siblings, n=1, cutoff=0.75)
+    return f"Did you mean {path.parent / close[0]}?" if close else "Give the path of an existing file."
