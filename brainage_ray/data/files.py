@@ -1,0 +1,110 @@
+"""Files that are whole or absent: written under another name, then renamed; a full disk is said in words."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from brainage_ray.errors import NoSpaceError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def no_space(folder: Path) -> Iterator[None]:
+    """Turn a full disk or quota inside the block into an error that names the folder.
+
+    Raises:
+        NoSpaceError: the disk that holds the folder is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        problem = f"no space is left on the disk that holds {folder}"
+        raise NoSpaceError(problem, "Free some there or use a workspace on another disk; then run again.") from error
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a binary file that appears under its name only when it is whole and on the disk.
+
+    Several processes may write the same path at once: the last one wins, no reader sees a mixture.
+
+    Args:
+        path: of the file; missing folders are made.
+
+    Raises:
+        NoSpaceError: the disk is full; nothing is left behind.
+    """
+    partial = _partial_name(path)
+    with no_space(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to fill, which takes the place of `path` only when the block ends well.
+
+    Raises:
+        NoSpaceError: the disk is full; `path` is as it was.
+    """
+    partial = _partial_name(path)
+    with no_space(path.parent):
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            _take_the_place(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_array(file: BinaryIO, array: np.ndarray) -> None:
+    """Write an array in the npy format.
+
+    Unlike `numpy.save`, which says "n requested and m written", it keeps the error number of a full disk.
+    """
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _take_the_place(new: Path, path: Path) -> None:
+    replaced = _partial_name(path)
+    if path.exists():
+        path.rename(replaced)
+    try:
+        new.rename(path)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(path)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")

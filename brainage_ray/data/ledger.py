@@ -1,0 +1,169 @@
+"""Two ledgers: what became of every scan that went in, and who opened the test split when."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+import brainage_ray
+from brainage_ray.data.files import atomic_write, no_space
+from brainage_ray.data.scan import Scan
+from brainage_ray.errors import DataError, MetadataError
+
+Status = Literal["done", "failed", "excluded"]
+STATUSES: tuple[Status, ...] = ("done", "failed", "excluded")
+"""What can become of a scan; the ledger's counts add up to the inputs."""
+
+COLUMNS = ("cohort", "subject", "session", "image", "status", "reason")
+"""Of the ledger's table."""
+
+_FAULT = "This is a fault of the program; please report it."
+
+
+class Ledger:
+    """What became of every scan: inputs = done + failed + excluded, each with a reason.
+
+    Args:
+        inputs: all scans that the sources found.
+
+    Raises:
+        MetadataError: two scans have the same image id in the same cohort.
+    """
+
+    def __init__(self, inputs: Iterable[Scan]) -> None:
+        self._scans: dict[tuple[str, str], Scan] = {}
+        self._rows: dict[tuple[str, str], tuple[Status, str]] = {}
+        for scan in inputs:
+            if (other := self._scans.setdefault(_id(scan), scan)) is not scan:
+                problem = f"{scan.cohort} has the image {scan.image} twice: {other.subject} and {scan.subject}"
+                raise MetadataError(problem, "Name each image once in the source's table.")
+
+    def record(self, scan: Scan, status: Status, reason: str = "") -> None:
+        """Write down what became of a scan.
+
+        Raises:
+            DataError: the scan is no input or has been recorded, or a scan is left out without a reason.
+        """
+        if _id(scan) not in self._scans:
+            raise DataError(f"{scan.cohort} {scan.image} is not among the inputs of the ledger", _FAULT)
+        if _id(scan) in self._rows:
+            known = self._rows[_id(scan)][0]
+            raise DataError(f"{scan.cohort} {scan.image} is in the ledger already, as {known}", _FAULT)
+        if status != "done" and not reason:
+            raise DataError(f"{scan.cohort} {scan.image} is {status} without a reason", _FAULT)
+        self._rows[_id(scan)] = (status, reason)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a scan: cohort, subject, session, image, status and reason, sorted by cohort and image.
+
+        Raises:
+            DataError: some input has no status, so that the sums would not agree.
+        """
+        if missing := sorted(self._scans.keys() - self._rows.keys()):
+            cohort, image = missing[0]
+            problem = f"{len(missing)} scans have no status in the ledger, the first is {cohort} {image}"
+            raise DataError(problem, _FAULT)
+        rows = [(s.cohort, s.subject, s.session, s.image, *self._rows[key]) for key, s in sorted(self._scans.items())]
+        return pd.DataFrame(rows, columns=list(COLUMNS)).astype(str)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many scans went in, and how many are done, failed and excluded."""
+        statuses = [status for status, _ in self._rows.values()]
+        return {"inputs": len(self._scans)} | {status: statuses.count(status) for status in STATUSES}
+
+    def write(self, path: Path) -> None:
+        """Write the table as Parquet or CSV, by the path's suffix."""
+        table = self.table()
+        with atomic_write(path) as file:
+            if path.suffix == ".csv":
+                table.to_csv(file, index=False)
+            else:
+                table.to_parquet(file, index=False)
+
+
+def read_ledger(path: Path) -> pd.DataFrame:
+    """Return the table that `Ledger.write` wrote.
+
+    Raises:
+        DataError: a column or a status is not a ledger's.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    if tuple(table.columns) != COLUMNS or not table["status"].isin(STATUSES).all():
+        raise DataError(f"{path} is not a ledger of scans ({', '.join(table.columns)})", "Prepare the data again.")
+    return table
+
+
+@dataclass(frozen=True)
+class TestLedger:
+    """One JSON line for each time that the test split was opened."""
+
+    __test__: ClassVar[bool] = False  # for pytest: the name is no test
+
+    path: Path
+    """Of the file; made on first use."""
+
+    def record(self, model: str, store_hash: str) -> dict[str, Any]:
+        """Append who opens the test split of which store, when, and for which model; it is on the disk on return.
+
+        Raises:
+            NoSpaceError: the disk is full.
+        """
+        entry = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "user": _user(),
+            "host": platform.node(),
+            "model": model,
+            "commit": code_version(),
+            "store": store_hash,
+        }
+        with no_space(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        return entry
+
+    def entries(self) -> list[Mapping[str, Any]]:
+        """Return all lines, oldest first; none where the test split was never opened."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+def code_version() -> str:
+    """Return the git commit that this package runs from, with -dirty where files changed; else its version."""
+    package = Path(brainage_ray.__file__).resolve().parent
+    try:
+        top = _git(package, "rev-parse", "--show-toplevel")
+        if Path(top) == package.parent:
+            return _git(package, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return brainage_ray.__version__
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
+def _id(scan: Scan) -> tuple[str, str]:
+    return scan.cohort, scan.image

@@ -1,0 +1,128 @@
+"""A scan becomes cached slices: file to file, repeatable, safe to kill and to run twice at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from brainage_ray.config import PreprocessingConfig
+from brainage_ray.config.base import digest
+from brainage_ray.data.files import atomic_write, sha256_of, write_array
+from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
+from brainage_ray.data.scan import Scan
+from brainage_ray.errors import DataError
+
+
+@dataclass(frozen=True)
+class PreparedScan:
+    """The slices of one scan, on disk."""
+
+    key: str
+    """Content key: of the files' bytes, the preprocessing and its version; 16 hex digits."""
+    images: Path
+    """npy, float16: n x rows x columns, for segmentation n x 4 x rows x columns."""
+    labels: Path | None
+    """npy, uint8: n x rows x columns; None for age."""
+    positions_mm: tuple[float, ...]
+    """Distance of each slice from slice_origin, mm."""
+    n_slices: int
+    """How many slices."""
+    sha256: str
+    """Of the source's files, 64 hex digits; of the file itself where there is one."""
+    brain_volume_ml: float
+    """Of the brain mask, ml."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self) | {"images": str(self.images), "labels": str(self.labels) if self.labels else None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PreparedScan:
+        """Return what `to_json` was made from."""
+        labels = Path(data["labels"]) if data["labels"] else None
+        paths = {"images": Path(data["images"]), "labels": labels, "positions_mm": tuple(data["positions_mm"])}
+        return cls(**{**data, **paths})
+
+
+def prepare_scan(scan: Scan, config: PreprocessingConfig, cache: Path) -> PreparedScan:
+    """Preprocess a scan, or find it in the cache by its content.
+
+    The arrays are written first and the JSON file last, each under another name and then renamed: where there is a
+    JSON file, there are whole arrays.
+
+    Args:
+        scan: where the files lie.
+        config: how they become slices.
+        cache: folder of prepared scans; shared by all experiments.
+
+    Raises:
+        DataError: a file of the scan cannot be used; it is named with the fix.
+        NoSpaceError: the disk of the cache is full.
+    """
+    sha256 = _sha256(scan)
+    key = digest(sha256, scan.segmentation is not None, config.to_json(), PREPROCESSING_VERSION)
+    stem = cache / key[:2] / key
+    return _find(stem) or _write(stem, preprocess_scan(scan, config), sha256)
+
+
+def _sha256(scan: Scan) -> str:
+    files = dict(scan.files) | ({"segmentation": scan.segmentation} if scan.segmentation else {})
+    try:
+        sums = {name: sha256_of(path) for name, path in sorted(files.items())}
+    except OSError as error:
+        problem = f"{error.filename} of {scan.cohort} {scan.subject} cannot be read: {error.strerror}"
+        raise DataError(problem, "Correct the path in the source's table or folder.") from error
+    return next(iter(sums.values())) if len(sums) == 1 else _combine(sums)
+
+
+def _combine(sums: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
+def _find(stem: Path) -> PreparedScan | None:
+    try:
+        data = json.loads(stem.with_suffix(".json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    found = _scan(stem, data)
+    paths = [found.images, *([found.labels] if found.labels else [])]
+    whole = all(path.is_file() and path.stat().st_size == data["bytes"][path.name] for path in paths)
+    return found if whole else None
+
+
+def _write(stem: Path, slices: Slices, sha256: str) -> PreparedScan:
+    arrays = {"images": slices.images, "labels": slices.labels}
+    sizes = {}
+    for name, array in arrays.items():
+        if array is not None:
+            path = stem.with_suffix(f".{name}.npy")
+            with atomic_write(path) as file:
+                write_array(file, array)
+            sizes[path.name] = path.stat().st_size
+    data = {
+        "positions_mm": [float(mm) for mm in slices.positions_mm],
+        "n_slices": len(slices.images),
+        "sha256": sha256,
+        "brain_volume_ml": slices.brain_volume_ml,
+        "bytes": sizes,
+    }
+    with atomic_write(stem.with_suffix(".json")) as file:
+        file.write(json.dumps(data).encode())
+    return _scan(stem, data)
+
+
+def _scan(stem: Path, data: Mapping[str, Any]) -> PreparedScan:
+    labels = stem.with_suffix(".labels.npy")
+    return PreparedScan(
+        key=stem.name,
+        images=stem.with_suffix(".images.npy"),
+        labels=labels if labels.name in data["bytes"] else None,
+        positions_mm=tuple(data["positions_mm"]),
+        n_slices=data["n_slices"],
+        sha256=data["sha256"],
+        brain_volume_ml=data["brain_volume_ml"],
+    )

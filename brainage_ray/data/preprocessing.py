@@ -1,0 +1,129 @@
+"""A skull-stripped volume becomes axial slices.
+
+A slice looks as on a page: anterior is up (row 0 is the front) and the patient's left is at the left
+(column 0): the neurological convention.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from brainage_ray.config import PreprocessingConfig
+from brainage_ray.data.resampling import Brain, resample_brain
+from brainage_ray.data.scan import Scan
+from brainage_ray.data.volumes import read_volumes
+from brainage_ray.errors import DataError
+
+PREPROCESSING_VERSION = 1
+"""Goes up with every change of this code that changes a slice; kept with every scan and store."""
+
+LARGEST_BRAIN_ML = 3000.0
+"""More than any brain has: such a mask still holds skull or background."""
+
+LARGEST_LOSS = 0.05
+"""Share of the brain that may lie outside slice_shape."""
+
+SMALLEST_COVER = 0.02
+"""Share of slice_shape that the brain covers at least in a slice for segmentation."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The axial slices of one scan, nearest to the origin first."""
+
+    images: np.ndarray
+    """float16, n x rows x columns, for segmentation n x 4 x rows x columns; mean 0 and sd 1 inside the brain of
+    the whole volume, 0 outside."""
+    labels: np.ndarray | None
+    """uint8, n x rows x columns: 0 background, 1 necrosis, 2 oedema, 3 enhancing tumour."""
+    positions_mm: np.ndarray
+    """float32, n: distance from the config's slice_origin, mm."""
+    brain_volume_ml: float
+    """Of the mask, ml."""
+
+
+def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
+    """Turn a scan into slices.
+
+    A scan with a segmentation gives every axial position, at slice_step_mm, where the brain covers two per cent of
+    the slice; any other scan gives the positions in slice_range_mm that hold some brain.
+
+    Raises:
+        DataError: a file cannot be used, the volume still has its skull, the brain is larger than
+            slice_shape, constant, or in none of the slices.
+    """
+    brain = resample_brain(read_volumes(scan), config.voxel_mm)
+    name = str(scan.files["t1"])
+    volume_ml = float(brain.mask.sum()) * config.voxel_mm**3 / 1000
+    if volume_ml > LARGEST_BRAIN_ML:
+        problem = f"{name} has {volume_ml:.0f} ml that are not 0, more than any brain"
+        raise DataError(problem, "Strip the skull first, for example with HD-BET or SynthStrip.")
+    mask = _pages(brain.mask, config)
+    if (lost := 1 - mask.sum() / max(brain.mask.sum(), 1)) > LARGEST_LOSS:
+        problem = f"{name}: {lost:.0%} of the brain lie outside slices of {config.slice_shape} pixels"
+        raise DataError(problem, "Give a larger data.preprocessing.slice_shape or voxel_mm.")
+    chosen, positions_mm = _positions(brain, mask, config, scan.segmentation is not None)
+    if not len(chosen):
+        problem = f"{name} has no brain in the range {list(config.slice_range_mm)} mm from {config.slice_origin}"
+        raise DataError(problem, "Correct data.preprocessing.slice_range_mm or slice_origin.")
+    images = [_pages(_standardise(image, brain.mask, name), config)[chosen] for image in brain.images]
+    labels = None if brain.labels is None else _pages(brain.labels, config)[chosen]
+    stacked = images[0] if labels is None else np.stack(images, axis=1)
+    return Slices(stacked.astype(np.float16), labels, positions_mm.astype(np.float32), volume_ml)
+
+
+def _standardise(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
+    inside = image[mask].astype(np.float64)
+    mean, sd = inside.mean(), inside.std()
+    if sd <= 1e-6 * abs(mean):
+        raise DataError(f"{name} is constant inside the brain ({mean:g})", "It is a mask; give the image.")
+    return np.where(mask, (image - mean) / sd, 0)
+
+
+def _positions(
+    brain: Brain, mask: np.ndarray, config: PreprocessingConfig, segmentation: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the z indices of the slices in the brain's box and their distances from the origin, mm.
+
+    Args:
+        brain: with its true z extent.
+        mask: the brain's mask as pages, Z x rows x columns.
+        config: says which positions.
+        segmentation: take all positions with enough brain, not those in the range.
+    """
+    z = np.arange(len(mask))
+    count = z + brain.lowest if config.slice_origin == "grid" else len(z) - 1 - z
+    cover = mask.mean(axis=(1, 2))
+    # A tolerance, since 3 x 0.1 > 0.3 in binary.
+    first, last = (math.ceil(edge / config.voxel_mm - 1e-6) for edge in config.slice_range_mm)
+    if segmentation:
+        wanted = cover >= SMALLEST_COVER
+        first = 0
+    else:
+        wanted = (cover > 0) & (count >= first) & (count < last)
+    wanted &= (count - first) % round(config.slice_step_mm / config.voxel_mm) == 0
+    chosen = np.flatnonzero(wanted)
+    chosen = chosen[np.argsort(count[chosen])]
+    return chosen, count[chosen] * config.voxel_mm
+
+
+def _pages(volume: np.ndarray, config: PreprocessingConfig) -> np.ndarray:
+    """Turn X x Y x Z into Z x rows x columns, the box centred on slices of slice_shape."""
+    pages = volume.transpose(2, 1, 0)[:, ::-1]
+    for axis, size in zip((1, 2), config.slice_shape, strict=True):
+        pages = _centre(pages, axis, size)
+    return pages
+
+
+def _centre(array: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Pad with zeros or cut an axis to a size, evenly on both sides; an odd pixel goes to the end."""
+    missing = size - array.shape[axis]
+    if missing < 0:
+        start = -missing // 2
+        return np.take(array, range(start, start + size), axis=axis)
+    padding = [(0, 0)] * array.ndim
+    padding[axis] = (missing // 2, missing - missing // 2)
+    return np.pad(array, padding)

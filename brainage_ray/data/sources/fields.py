@@ -1,0 +1,48 @@
+"""What all sources check alike: ages, files, folders, and the order of the scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from brainage_ray.data.scan import Scan
+from brainage_ray.errors import MetadataError
+
+OLDEST_YEARS = 120.0
+
+
+def parse_age(text: str, where: str) -> float:
+    """Read an age in years.
+
+    Args:
+        text: as the file has it.
+        where: file and line or element, for the message.
+
+    Raises:
+        MetadataError: it is not a number from 0 to 120.
+    """
+    try:
+        age = float(text)
+    except ValueError:
+        problem = f'{where}: the age is "{text}", which is not a number'
+        raise MetadataError(problem, "Give years with a point for decimals, or take the scan out.") from None
+    if not 0 <= age <= OLDEST_YEARS:
+        problem = f"{where}: the age is {text} years, which is not between 0 and {OLDEST_YEARS:g}"
+        raise MetadataError(problem, "Give years, not months or days, or take the scan out.")
+    return age
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """Check that a folder is there.
+
+    Raises:
+        MetadataError: there is no such folder, or it is a file.
+    """
+    if not folder.is_dir():
+        problem = f"{what}: there is no folder {folder}" if not folder.exists() else f"{what}: {folder} is no folder"
+        raise MetadataError(problem, "Correct `root` in data.sources of the experiment.")
+
+
+def in_order(scans: Iterable[Scan]) -> list[Scan]:
+    """Return scans ordered by subject, session and image."""
+    return sorted(scans, key=lambda s: (s.subject, s.session, s.image))

@@ -1,0 +1,211 @@
+"""The slice store: float16 arrays that memory-map, a manifest of the scans, and a sealed test split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from brainage_ray.config import PreprocessingConfig
+from brainage_ray.data.files import sha256_of
+from brainage_ray.data.ledger import TestLedger
+from brainage_ray.data.splits import SPLITS
+from brainage_ray.errors import LeakageError, StoreError
+
+SCHEMA_VERSION = 1
+"""Of the files' layout; a store with another number is refused."""
+
+STORE_FILE = "store.json"
+MANIFEST_FILE = "manifest.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSplit:
+    """Slices of one split and whose they are.
+
+    The shards one after the other hold the slices in the order of `slice_scan` and `slice_position`.
+    """
+
+    scans: pd.DataFrame
+    """The manifest's rows of this split, index 0..n-1."""
+    shards: tuple[np.ndarray, ...]
+    """Memory maps, float16, slices x rows x columns; for segmentation slices x 4 x rows x columns."""
+    label_shards: tuple[np.ndarray, ...]
+    """Memory maps, uint8, slices x rows x columns, classes 0 to 3; none for age."""
+    slice_scan: np.ndarray
+    """int64, one a slice: its row of `scans`."""
+    slice_position: np.ndarray
+    """float32, one a slice: distance from slice_origin in units of 100 mm."""
+
+    def images(self) -> np.ndarray:
+        """Return all slices in RAM: float16, as `shards`, concatenated."""
+        return np.concatenate(self.shards)
+
+    def labels(self) -> np.ndarray:
+        """Return all label maps in RAM: uint8, slices x rows x columns; for segmentation only."""
+        return np.concatenate(self.label_shards)
+
+    def take(self, rows: np.ndarray) -> StoredSplit:
+        """Return some scans only; nothing is read.
+
+        Args:
+            rows: booleans, one a scan.
+        """
+        rows = np.asarray(rows, dtype=bool)
+        if rows.shape != (len(self.scans),):
+            raise ValueError(f"rows has the shape {rows.shape}, but there are {len(self.scans)} scans")
+        keep = rows[self.slice_scan]
+        renumber = np.cumsum(rows) - 1
+        return StoredSplit(
+            scans=self.scans[rows].reset_index(drop=True),
+            shards=_pieces(self.shards, keep),
+            label_shards=_pieces(self.label_shards, keep),
+            slice_scan=renumber[self.slice_scan[keep]],
+            slice_position=self.slice_position[keep],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SliceStore:
+    """A folder of slices; `open` reads the manifest alone, arrays are mapped when a split is asked for."""
+
+    folder: Path
+    """Where it lies."""
+    kind: str
+    """age or segmentation."""
+    content_hash: str
+    """16 hex digits; changes with a voxel, a setting, an age, a split."""
+    preprocessing: PreprocessingConfig
+    """How scans became slices."""
+    manifest: pd.DataFrame
+    """One row a scan, sorted by split, cohort, subject, session and image: cohort, subject, person, session, image,
+    age_years (NaN where unknown), sex, diagnosis, site, phase, split, shard, offset and n_slices (where its slices
+    are), sha256 (of the source's files), brain_volume_ml."""
+    checksums: Mapping[str, str]
+    """SHA-256 of each file, by its path in the folder."""
+
+    @classmethod
+    def open(cls, folder: Path) -> SliceStore:
+        """Open a store.
+
+        Raises:
+            StoreError: there is none, it is of another version, or a file is missing or of the wrong size.
+        """
+        about = _read_about(folder)
+        for name, record in about["files"].items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != record["bytes"]:
+                raise StoreError(f"{path} is missing or not {record['bytes']} bytes long", _AGAIN)
+        checksums = {name: record["sha256"] for name, record in about["files"].items()}
+        if sha256_of(folder / MANIFEST_FILE) != checksums[MANIFEST_FILE]:
+            raise StoreError(f"{folder / MANIFEST_FILE} was changed after the store was written", _AGAIN)
+        return cls(
+            folder=folder,
+            kind=about["kind"],
+            content_hash=about["content_hash"],
+            preprocessing=_preprocessing(about, folder),
+            manifest=pd.read_parquet(folder / MANIFEST_FILE),
+            checksums=checksums,
+        )
+
+    def split(self, name: str) -> StoredSplit:
+        """Map a split that may be looked at: train or validation.
+
+        Raises:
+            LeakageError: the test split is asked for.
+            StoreError: there is no such split.
+        """
+        if name == "test":
+            raise LeakageError(
+                f"the test split of {self.folder} is sealed",
+                "Its one door is SliceStore.open_test(ledger, model), once for each fitted model.",
+            )
+        if name not in SPLITS:
+            raise StoreError(f'{self.folder} has no split "{name}"', "There are train and validation.")
+        return self._map(name)
+
+    def open_test(self, ledger: TestLedger, model: str) -> StoredSplit:
+        """Open the test split for a fitted model, and write down who did it, before anything is read.
+
+        Args:
+            ledger: takes the line.
+            model: key of the fitted model that will be scored.
+        """
+        ledger.record(model, self.content_hash)
+        return self._map("test")
+
+    def verify(self) -> None:
+        """Read every file and compare its checksum.
+
+        Raises:
+            StoreError: a file is not what was written.
+        """
+        for name, expected in self.checksums.items():
+            if sha256_of(self.folder / name) != expected:
+                raise StoreError(f"{self.folder / name} was changed after the store was written", _AGAIN)
+
+    def _map(self, name: str) -> StoredSplit:
+        scans = self.manifest[self.manifest["split"] == name].reset_index(drop=True)
+        images = tuple(self._arrays(name, "slices"))
+        empty = np.zeros((0, *self.preprocessing.slice_shape), np.float16)
+        if self.kind == "segmentation":
+            labels = tuple(self._arrays(name, "labels")) or (empty.astype(np.uint8),)
+            empty = np.zeros((0, 4, *self.preprocessing.slice_shape), np.float16)
+        else:
+            labels = ()
+        return StoredSplit(
+            scans=scans,
+            shards=images or (empty,),
+            label_shards=labels,
+            slice_scan=np.repeat(np.arange(len(scans)), scans["n_slices"].to_numpy(dtype=np.int64)),
+            slice_position=np.concatenate([np.zeros(0, np.float32), *self._arrays(name, "positions")]),
+        )
+
+    def _arrays(self, split: str, name: str) -> Iterator[np.ndarray]:
+        for file in sorted(self.checksums):
+            if file.startswith(f"{split}/{name}-"):
+                yield np.load(self.folder / file, mmap_mode="r")
+
+
+_AGAIN = "The store is damaged: delete the folder and prepare the data again."
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    path = folder / STORE_FILE
+    try:
+        about = dict(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise StoreError(f"{folder} holds no slice store (no {STORE_FILE})", "Prepare the data first.") from None
+    except (ValueError, TypeError, OSError) as error:
+        raise StoreError(f"{path} cannot be read: {error}", _AGAIN) from error
+    if (found := about.get("schema_version")) != SCHEMA_VERSION:
+        problem = f"{folder} is a slice store of version {found}; this program reads version {SCHEMA_VERSION}"
+        raise StoreError(problem, "Use the program that wrote it, or prepare the data again in another folder.")
+    if missing := {"kind", "content_hash", "preprocessing", "files"} - about.keys():
+        raise StoreError(f"{path} lacks {', '.join(sorted(missing))}", _AGAIN)
+    return about
+
+
+def _preprocessing(about: Mapping[str, Any], folder: Path) -> PreprocessingConfig:
+    try:
+        return PreprocessingConfig.model_validate_json(json.dumps(about["preprocessing"]))
+    except ValidationError as error:
+        problem = f"{folder / STORE_FILE} has an unknown preprocessing: {' '.join(str(error).split())}"
+        raise StoreError(problem, "Use the program that wrote it, or prepare the data again.") from error
+
+
+def _pieces(shards: tuple[np.ndarray, ...], keep: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Cut the runs of wanted slices out of the shards, as views; one empty view where none is wanted."""
+    pieces, start = [], 0
+    for shard in shards:
+        wanted = np.concatenate([[False], keep[start : start + len(shard)], [False]])
+        edges = np.flatnonzero(wanted[1:] != wanted[:-1])
+        pieces += [shard[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        start += len(shard)
+    return tuple(pieces) or tuple(shard[:0] for shard in shards[:1])

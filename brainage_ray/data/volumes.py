@@ -1,0 +1,120 @@
+"""NIfTI files in, arrays in RAS order out; what cannot be used is refused with its name."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from brainage_ray.data.scan import Scan
+from brainage_ray.errors import DataError
+
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+"""Order of the channels of a segmentation scan."""
+
+_CLASS_OF_LABEL = {0: 0, 1: 1, 2: 2, 3: 3, 4: 3}
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+)
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The volumes of one scan on one grid; axes x to the right, y to the front, z up (RAS)."""
+
+    images: tuple[np.ndarray, ...]
+    """One channel each, float32, X x Y x Z."""
+    labels: np.ndarray | None
+    """uint8, X x Y x Z: 0 background, 1 necrosis, 2 oedema, 3 enhancing tumour."""
+    spacing_mm: np.ndarray
+    """Distance of neighbouring voxels along x, y and z, mm."""
+
+
+def read_volumes(scan: Scan) -> Volumes:
+    """Read all files of a scan: its T1, or the four modalities and the label map of a tumour case.
+
+    The order and direction of the stored axes do not matter: the affine says where right,
+    front and up are. An oblique grid keeps its own axes, named by the nearest anatomical ones.
+
+    Raises:
+        DataError: a file is missing, damaged, not three-dimensional, empty, not finite, without a
+            usable affine, on another grid than its neighbours, or has an unknown label.
+    """
+    names = ("t1",) if scan.segmentation is None else MODALITIES
+    if missing := [name for name in names if name not in scan.files]:
+        raise DataError(
+            f"{scan.cohort} {scan.subject} has no {missing[0]} image", "Add the file or leave the scan out."
+        )
+    read = {scan.files[name]: _read(scan.files[name]) for name in names}
+    first = scan.files[names[0]]
+    labels = None
+    if scan.segmentation is not None:
+        array, affine = _read(scan.segmentation)
+        labels = _classes(array, scan.segmentation)
+        _check_same_grid(first, read, scan.segmentation, (array, affine))
+    for path, volume in read.items():
+        _check_same_grid(first, read, path, volume)
+        if not volume[0].any():
+            raise DataError(f"{path} is empty: every voxel is 0", "Get the file again or leave the scan out.")
+    images = tuple(read[scan.files[name]][0] for name in names)
+    return Volumes(images, labels, np.sqrt((read[first][1][:3, :3] ** 2).sum(axis=0)))
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return a file's voxels (float32, RAS) and their affine."""
+    try:
+        image = nib.squeeze_image(nib.load(path))  # type: ignore[no-untyped-call]
+        _check_header(path, image)
+        image = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
+        array = np.asarray(image.dataobj, dtype=np.float32)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist", "Correct the path in the source's table or folder.") from None
+    except _UNREADABLE as error:
+        problem = f"{path} cannot be read: {' '.join(str(error).split())}"
+        raise DataError(problem, "The file is damaged; get it again or leave the scan out.") from error
+    if not np.isfinite(array).all():
+        problem = f"{path} has {np.count_nonzero(~np.isfinite(array))} voxels that are NaN or infinite"
+        raise DataError(problem, "Repeat the step that wrote it, or set those voxels to 0.")
+    return array, image.affine
+
+
+def _check_header(path: Path, image: nib.spatialimages.SpatialImage) -> None:
+    if len(image.shape) != 3 or 0 in image.shape:
+        shape = " x ".join(map(str, image.shape))
+        raise DataError(f"{path} has the shape {shape}, not three dimensions", "Give one 3D volume a file.")
+    directions = image.affine[:3, :3]
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(directions)) < 1e-6:
+        problem = f"{path} has an affine without a volume ({directions.tolist()})"
+        raise DataError(problem, "Nobody can tell up from left in it; convert the scan anew, from DICOM.")
+
+
+def _check_same_grid(
+    first: Path,
+    read: Mapping[Path, tuple[np.ndarray, np.ndarray]],
+    path: Path,
+    volume: tuple[np.ndarray, np.ndarray],
+) -> None:
+    array, affine = read[first]
+    if array.shape != volume[0].shape or not np.allclose(affine, volume[1], atol=1e-2):
+        problem = f"{path} (shape {volume[0].shape}) is not on the grid of {first} (shape {array.shape})"
+        raise DataError(problem, "Resample them to one grid, or get both files from one release.")
+
+
+def _classes(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Translate BraTS's labels 0, 1, 2 and 4 (3 since 2023) into classes 0 to 3."""
+    present = [float(value) for value in np.unique(labels)]
+    if unknown := [value for value in present if value not in _CLASS_OF_LABEL]:
+        raise DataError(f"{path} has the label {unknown[0]:g}", "BraTS labels are 0, 1, 2 and 4 (or 3); renumber it.")
+    if 3 in present and 4 in present:
+        raise DataError(f"{path} has the labels 3 and 4", "Enhancing tumour is one of them; renumber it.")
+    table = np.array([_CLASS_OF_LABEL[i] for i in range(5)], dtype=np.uint8)
+    return np.asarray(table[labels.astype(np.uint8)])

@@ -1,0 +1,37 @@
+"""A brain, a tumour case and a small store on disk."""
+
+from __future__ import annotations
+
+import pytest
+from brains import brain, save, scan_of, write_tumour
+from stores import CONFIG, age_rows
+
+from brainage_ray.config import PreprocessingConfig
+from brainage_ray.data.store_write import write_store
+
+
+@pytest.fixture
+def config():
+    """20 slices from 16 to 56 mm of the grid."""
+    return PreprocessingConfig(slice_range_mm=(16.0, 56.0), slice_shape=(48, 40))
+
+
+@pytest.fixture
+def scan(tmp_path):
+    return scan_of(save(tmp_path / "scans" / "brain.nii.gz", brain()))
+
+
+@pytest.fixture
+def tumour(tmp_path):
+    return write_tumour(tmp_path / "cases", "T1")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Nine scans of an age store: five train, two validate, two test."""
+    return age_rows(tmp_path / "cache")
+
+
+@pytest.fixture
+def store(rows, tmp_path):
+    return write_store(tmp_path / "store", rows, "age", CONFIG)

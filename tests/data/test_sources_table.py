@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from brainage_ray.config import TableSource
+from brainage_ray.data.sources.table import read_table
+from brainage_ray.errors import MetadataError
+
+HEADER = "subject,age_years,sex,diagnosis,image"
+ROW = "p1,61.5,F,CN,a.nii.gz"
+
+
+def read(folder: Path, text: str, encoding: str = "utf-8", **changes):
+    (folder / "a.nii.gz").touch()
+    (folder / "b.nii.gz").touch()
+    (folder / "people.csv").write_text(text, encoding=encoding)
+    return read_table(TableSource(kind="table", table=folder / "people.csv", cohort="Ours", **changes))
+
+
+def refused(folder: Path, text: str, *words: str, **changes) -> None:
+    with pytest.raises(MetadataError) as error:
+        read(folder, text, **changes)
+    for word in ("people.csv", *words):
+        assert word in str(error.value)
+    assert error.value.fix
+    assert "\n" not in str(error.value)
+
+
+def test_every_field_of_a_scan(tmp_path):
+    text = f"{HEADER},session,site,split,height\n{ROW},2020-01-02,Leeds,test,180\n"
+    (scan,) = read(tmp_path, text)
+    assert (scan.cohort, scan.subject, scan.session, scan.image) == ("Ours", "p1", "2020-01-02", "a.nii.gz")
+    assert (scan.age_years, scan.sex, scan.diagnosis) == (61.5, "F", "CN")
+    assert (scan.site, scan.phase, scan.given_split, scan.person) == ("Leeds", "", "test", "Ours/p1")
+    assert scan.files == {"t1": tmp_path / "a.nii.gz"}
+
+
+def test_optional_columns_may_be_absent(tmp_path):
+    (scan,) = read(tmp_path, f"{HEADER}\n{ROW}\n")
+    assert (scan.session, scan.site, scan.given_split) == ("", "", "")
+
+
+def test_columns_in_any_order_blanks_empty_lines_quotes_and_a_byte_order_mark(tmp_path):
+    text = 'image, subject ,diagnosis,sex,age_years\n\nb.nii.gz, p2 ,"CN, probably",F,60\n\n'
+    (scan,) = read(tmp_path, text, encoding="utf-8-sig")
+    assert (scan.subject, scan.diagnosis, scan.age_years) == ("p2", "CN, probably", 60)
+
+
+def test_scans_are_ordered_by_subject_session_and_image(tmp_path):
+    text = f"{HEADER},session\np2,60,F,CN,b.nii.gz,2\n{ROW},1\n"
+    assert [scan.subject for scan in read(tmp_path, text)] == ["p1", "p2"]
+
+
+def test_images_in_another_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "c.nii.gz").touch()
+    (scan,) = read(tmp_path, f"{HEADER}\np1,60,F,CN,c.nii.gz\n", root=tmp_path / "images")
+    assert scan.files["t1"] == tmp_path / "images" / "c.nii.gz"
+
+
+@pytest.mark.parametrize("column", HEADER.split(","))
+def test_each_column_is_needed(tmp_path, column):
+    refused(tmp_path, f"{HEADER.replace(column, 'other')}\n{ROW}\n", f'no column "{column}"')
+
+
+def test_the_nearest_column_is_suggested(tmp_path):
+    text = f"{HEADER.replace('age_years', 'age_year')}\n{ROW}\n"
+    refused(tmp_path, text, 'no column "age_years"', 'Did you mean "age_year"?')
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("p2,sixty,F,CN,b.nii.gz", ["line 3", '"sixty"', "not a number"]),
+        ("p2,,F,CN,b.nii.gz", ["line 3", '""']),
+        ("p2,-0.5,F,CN,b.nii.gz", ["line 3", "-0.5", "0 and 120"]),
+        ("p2,121,F,CN,b.nii.gz", ["line 3", "121", "0 and 120"]),
+        ("p2,nan,F,CN,b.nii.gz", ["line 3", "nan"]),
+        (",60,F,CN,b.nii.gz", ["line 3", "subject is empty"]),
+        ("p2,60,F,CN,", ["line 3", "image is empty"]),
+        ("p2,60,F,CN,c.nii.gz", ["line 3", "no image", "c.nii.gz"]),
+        ("p2,60,F,CN,a.nii.gz", ["line 3", '"a.nii.gz" is already in line 2']),
+        ("p2,60,F,CN", ["line 3", "4 values for 5 columns"]),
+        ("p2,60,F,CN,b.nii.gz,more", ["line 3", "6 values for 5 columns", "quotes"]),
+    ],
+)
+def test_wrong_rows(tmp_path, row, words):
+    refused(tmp_path, f"{HEADER}\n{ROW}\n{row}\n", *words)
+
+
+def test_ages_at_the_ends_are_taken(tmp_path):
+    scans = read(tmp_path, f"{HEADER}\np1,0,F,CN,a.nii.gz\np2,120,F,CN,b.nii.gz\n")
+    assert [scan.age_years for scan in scans] == [0, 120]
+
+
+def test_unknown_split(tmp_path):
+    refused(tmp_path, f"{HEADER},split\n{ROW},trian\n", "line 2", '"trian"', 'Did you mean "train"?')
+
+
+def test_line_numbers_count_lines_not_rows(tmp_path):
+    refused(tmp_path, f"{HEADER}\n\n{ROW}\n\np2,x,F,CN,b.nii.gz\n", "line 5")
+
+
+def test_unknown_diagnoses_are_kept_for_the_label_map(tmp_path):
+    assert read(tmp_path, f"{HEADER}\n{ROW.replace('CN', 'Dementia')}\n")[0].diagnosis == "Dementia"
+
+
+@pytest.mark.parametrize(("text", "word"), [("", "is empty"), (f"{HEADER}\n", "has no rows")])
+def test_empty_table(tmp_path, text, word):
+    refused(tmp_path, text, word)
+
+
+def test_a_column_twice(tmp_path):
+    refused(tmp_path, f"{HEADER},sex\n{ROW},M\n", 'two columns "sex"')
+
+
+def test_not_utf8(tmp_path):
+    refused(tmp_path, f"{HEADER}\n{ROW.replace('p1', 'pé')}\n", "UTF-8", encoding="latin-1")
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(MetadataError, match=r"no table .*nowhere\.csv.*Correct `table`"):
+        read_table(TableSource(kind="table", table=tmp_path / "nowhere.csv", cohort="Ours"))
+
+
+def test_no_image_folder(tmp_path):
+    refused(tmp_path, f"{HEADER}\n{ROW}\n", "no folder", "nowhere", root=tmp_path / "nowhere")
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("name", "count"), [("participants.csv", 141), ("heads.csv", 8)])
+def test_ixi(shared_data, name, count):
+    scans = read_table(TableSource(kind="table", table=shared_data / "ixi" / name, cohort="IXI"))
+    assert len(scans) == count
+    assert {scan.diagnosis for scan in scans} == {"CN"}
+    assert all(18 < scan.age_years < 90 for scan in scans)
