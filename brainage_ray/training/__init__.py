@@ -1,0 +1,23 @@
+"""Training in plain PyTorch: one loop for search trials, refits and pre-training, and prediction.
+
+Loads neither Ray nor MLflow nor Optuna: it runs by itself on any machine that has torch and MONAI.
+"""
+
+from brainage_ray.training.checkpoint import read_result
+from brainage_ray.training.inference import load_fitted, predict_ages, predict_slices
+from brainage_ray.training.loop import epochs, train
+from brainage_ray.training.recorder import EpochRecorder, Recorder, RunInfo, Status, ignore
+
+__all__ = [
+    "EpochRecorder",
+    "Recorder",
+    "RunInfo",
+    "Status",
+    "epochs",
+    "ignore",
+    "load_fitted",
+    "predict_ages",
+    "predict_slices",
+    "read_result",
+    "train",
+]

@@ -1,0 +1,98 @@
+"""What a run leaves in its folder: checkpoint.pt while it trains, result.json and weights when it is done."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import torch
+from torch import nn
+
+from brainage_ray.config.run import FitResult, TrainingRun
+from brainage_ray.data.files import atomic_write
+from brainage_ray.errors import WeightsError
+from brainage_ray.models import save_state
+
+CHECKPOINT = "checkpoint.pt"
+RESULT = "result.json"
+WEIGHTS = "model.safetensors"
+ENCODER = "encoder.safetensors"
+
+
+def write_checkpoint(run: TrainingRun, state: dict[str, Any]) -> None:
+    """Write a run's state after an epoch: whole or not at all.
+
+    Args:
+        run: whose folder and key.
+        state: plain values and tensors.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    buffer = io.BytesIO()  # torch ends the process where a disk fills up under its own writer
+    torch.save({"key": run.key, **state}, buffer)
+    with atomic_write(run.folder / CHECKPOINT) as file:
+        file.write(buffer.getbuffer())
+
+
+def read_checkpoint(run: TrainingRun) -> dict[str, Any] | None:
+    """Return a run's state after its last finished epoch, on the CPU; None where there is none of this run.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    path = run.folder / CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError) as error:
+        raise WeightsError(f"{path} is damaged: {error}", "Delete it to train from the start.") from error
+    return state if state.get("key") == run.key else None
+
+
+def write_result(run: TrainingRun, fit: FitResult, model: nn.Module) -> FitResult:
+    """Write weights, then result.json, and drop the checkpoint.
+
+    Args:
+        run: that has ended.
+        fit: what came of it.
+        model: with a `backbone`; its weights are kept where the run says so.
+
+    Returns:
+        The result with the files of weights.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    if run.keep_weights:
+        path = run.folder / WEIGHTS
+        fit = fit.model_copy(update={"weights": path, "weights_sha256": save_state(model, path)})
+    if run.keep_weights and run.task == "segmentation":
+        path = run.folder / ENCODER
+        backbone = model.get_submodule("backbone")
+        fit = fit.model_copy(update={"encoder": path, "encoder_sha256": save_state(backbone, path)})
+    with atomic_write(run.folder / RESULT) as file:
+        file.write(fit.model_dump_json(indent=1).encode())
+    (run.folder / CHECKPOINT).unlink(missing_ok=True)
+    return fit
+
+
+def read_result(run: TrainingRun) -> FitResult | None:
+    """Return what came of a run that has ended; None where it has not, or where its weights are gone.
+
+    The folder may have moved since: the files of weights are those in the run's folder.
+    """
+    path = run.folder / RESULT
+    try:
+        fit = FitResult.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:  # of another version: trained again
+        return None
+    weights = run.folder / WEIGHTS if fit.weights else None
+    encoder = run.folder / ENCODER if fit.encoder else None
+    if fit.key != run.key or not all(file.is_file() for file in (weights, encoder) if file):
+        return None
+    return fit.model_copy(update={"weights": weights, "encoder": encoder})

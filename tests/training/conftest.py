@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from training_stores import age_store, segmentation_store
+
+from brainage_ray.data import SliceStore
+
+
+@pytest.fixture(scope="session")
+def ages(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
+    """36 training, 8 validation and 2 test scans of the ages 50 to 90."""
+    folder = tmp_path_factory.mktemp("ages") / "store"
+    train = [50 + 40 * i / 35 for i in range(36)]
+    return age_store(folder, {"train": train, "validation": train[2::4][:8], "test": [60.0, 70.0]})
+
+
+@pytest.fixture(scope="session")
+def tumours(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
+    """8 training and 3 validation cases."""
+    return segmentation_store(tmp_path_factory.mktemp("tumours") / "store", {"train": 8, "validation": 3})
+
+
+@pytest.fixture
+def gpu() -> torch.device:
+    """The current GPU; a test that asks for it is skipped where there is none."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return torch.device("cuda", torch.cuda.current_device())
