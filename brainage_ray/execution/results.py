@@ -1,0 +1,124 @@
+"""What goes into the engine and what comes out of it: plain values, readable without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from brainage_ray.config.base import digest
+from brainage_ray.config.experiment import ResourcesConfig, SearchConfig
+from brainage_ray.config.run import InitialWeights, TrainingRun
+
+if TYPE_CHECKING:
+    from brainage_ray.training.recorder import RunInfo
+
+TrialState = Literal["complete", "pruned", "failed", "running"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and how its listeners know it."""
+
+    info: RunInfo
+    run: TrainingRun
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """The search of one arm."""
+
+    arm: str
+    """Name of the arm; the trials' runs are below "<arm>/study"."""
+    run: TrainingRun
+    """What every trial starts from: the arm's backbone, the experiment's training."""
+    search: SearchConfig
+    folder: Path
+    """Where the study's journal and the trials' files go; on a cluster a folder that all nodes share."""
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    initial: tuple[InitialWeights, ...] = ()
+    """Weights that repeat i of a trial starts from, i modulo their number; none: as `run` says."""
+
+    @property
+    def key(self) -> str:
+        """Digest of all that a trial's result depends on: neither the number of trials nor how many at a time."""
+        search = self.search.model_dump(mode="json", exclude={"trials", "max_concurrent"})
+        return digest(self.run.key, search, [weights.sha256 for weights in self.initial])
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What is known of one trial."""
+
+    number: int
+    """Place of the trial in the study, from 0; a trial that was interrupted keeps its place."""
+    params: Mapping[str, Any]
+    """Value by dotted path."""
+    state: TrialState
+    """running also stands for a trial that a killed driver left behind."""
+    values: tuple[float, ...] = ()
+    """Validation MAE of each epoch, years, mean over the seeds."""
+    seed_values: tuple[tuple[float, ...], ...] = ()
+    """The same by epoch and seed."""
+    best_value: float | None = None
+    """Smallest moving average of `values`, years; None where there is none."""
+    best_epoch: int | None = None
+    """Epoch (1-based) at which the window of best_value ends."""
+    seconds: float = 0.0
+    """Time that the trial trained."""
+    reason: str = ""
+    """Why it failed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The trials of a study, in order of their number."""
+
+    trials: tuple[TrialResult, ...]
+    wanted: int
+    """How many trials the study is to have."""
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every trial has its answer."""
+        return sum(trial.state != "running" for trial in self.trials) >= self.wanted
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def equip(run: TrainingRun, cpus: float, gpus: float) -> TrainingRun:
+    """Give a run as many threads as its process has CPUs, and no GPU where it holds none.
+
+    Ray shows all GPUs of a machine to a process that asked for none.
+    """
+    device = "cpu" if gpus == 0 else run.device
+    return run.model_copy(update={"threads": max(1, int(cpus)), "device": device})
+
+
+def moving_average(values: Sequence[float], window: int) -> list[float]:
+    """Return the mean of each value and the window - 1 before it, of fewer at the beginning."""
+    parts = [values[max(0, end - window) : end] for end in range(1, len(values) + 1)]
+    return [sum(part) / len(part) for part in parts]
+
+
+def best_of(values: Sequence[float], window: int) -> tuple[float, int]:
+    """Find the smallest moving average over whole windows.
+
+    Args:
+        values: one per epoch, at least one.
+        window: epochs to average over; where there are fewer values, all of them.
+
+    Returns:
+        The average, and the epoch (1-based) at which its window ends; the first of equals.
+    """
+    averages = moving_average(values, window)
+    first = min(window, len(values)) - 1
+    best = min(range(first, len(values)), key=lambda i: averages[i])
+    return averages[best], best + 1

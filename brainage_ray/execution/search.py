@@ -1,0 +1,125 @@
+"""The search of one arm: an Optuna study whose trials Ray Tune places on the cluster."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from brainage_ray.errors import EngineError, TrialFailed
+from brainage_ray.execution.cluster import Cluster
+from brainage_ray.execution.results import StudyPlan, StudyResult
+from brainage_ray.execution.study import Study
+
+if TYPE_CHECKING:
+    from brainage_ray.execution.session import StudySession
+    from brainage_ray.execution.trial import EpochSource
+    from brainage_ray.training.recorder import Recorder
+
+
+def run_study(cluster: Cluster, plan: StudyPlan, recorder: Recorder, epochs: EpochSource | None = None) -> StudyResult:
+    """Run the trials of a study that have no answer yet.
+
+    A study in the plan's folder goes on: its answered trials count, and those that were cut off are run again
+    with the same parameters. A trial that ends with NaN is answered, as failed. One that raises, or whose process
+    dies, is tried at once again, three times in all.
+
+    Args:
+        cluster: where the trials run; not started where all are answered.
+        plan: the search.
+        recorder: told of every trial, those of earlier starts included; of none where all are answered.
+        epochs: what trains a run in place of brainage_ray.training.loop.epochs; is pickled.
+
+    Returns:
+        All trials of the study, each with an answer.
+
+    Raises:
+        EngineError: a trial does not fit on the cluster; another process runs the study, or the folder holds
+            another one; Tune stopped early.
+        TrialFailed: no trial gave a value.
+        NoSpaceError: the disk of the study or of a trial is full.
+    """
+    with Study(plan) as study:
+        if study.open_places:
+            _run_open_trials(cluster, plan, study, recorder, epochs)
+        if study.open_places:
+            raise EngineError(
+                f"Ray Tune left {study.open_places} of {study.wanted} trials of {plan.arm} undone",
+                "Run again to go on; --debug shows what Ray says.",
+            )
+        result = study.result()
+    _check_some_succeeded(plan, result)
+    return result
+
+
+def concurrent_trials(cluster: Cluster, plan: StudyPlan, trials: int) -> int:
+    """Count how many of so many trials of a plan run at once on a cluster.
+
+    Raises:
+        EngineError: not even one fits.
+    """
+    resources = plan.resources
+    wanted = min(trials, plan.search.max_concurrent or trials)
+    places = cluster.places(resources.cpus_per_trial, resources.gpus_per_trial, wanted)
+    if places == 0:
+        raise EngineError(
+            f"a trial of {plan.arm} wants {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs "
+            f"on one node, but the cluster has {cluster.resources()}",
+            "Lower resources.cpus_per_trial or resources.gpus_per_trial, or give the cluster larger nodes.",
+        )
+    return min(places, wanted)
+
+
+def _run_open_trials(
+    cluster: Cluster, plan: StudyPlan, study: Study, recorder: Recorder, epochs: EpochSource | None
+) -> None:
+    from brainage_ray.execution.session import StudySession
+
+    at_once = concurrent_trials(cluster, plan, study.open_places)
+    session = StudySession(plan, study, recorder)
+    session.replay()
+    try:
+        _tune(plan, session, at_once, epochs)
+    finally:
+        session.abandon()
+
+
+def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSource | None) -> None:
+    from ray import tune  # seconds: only where there is work
+
+    from brainage_ray.execution.searcher import StudySearcher, StudyStopper
+    from brainage_ray.execution.trial import TrialActor
+
+    resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
+    scratch = plan.folder / "ray"
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), resources),
+        tune_config=tune.TuneConfig(
+            search_alg=StudySearcher(session),
+            num_samples=-1,
+            max_concurrent_trials=at_once,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"trial-{trial.trial_id}",
+            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name="study", storage_path=str(scratch.absolute()), stop=StudyStopper(session), verbose=0
+        ),
+    )
+    try:
+        tuner.fit()
+    except Exception:
+        if session.problem is None:
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if session.problem is not None:  # itself: Tune raises the text of its traceback
+        raise session.problem
+
+
+def _check_some_succeeded(plan: StudyPlan, result: StudyResult) -> None:
+    failed = [trial for trial in result.trials if trial.state == "failed"]
+    if len(failed) == len(result.trials):
+        raise TrialFailed(
+            f"all {len(failed)} trials of {plan.arm} failed; trial {failed[0].number}: {failed[0].reason}",
+            "Correct that, or widen the search space.",
+        )

@@ -1,0 +1,226 @@
+"""An arm's study: ask and tell, and what a restart does.
+
+A study has numbered places, one per trial that is wanted. Each Optuna trial names its place and how it came
+out. A place is answered by a trial that ran to its end, was stopped by the scheduler, or failed with
+TrialFailed (NaN, say). A trial that was cut off with its driver, or by a full disk, is put again with the same
+parameters at the next start; one that raised anything else or lost its process is put again at once, three times
+in all, since that may have been the machine's fault.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+from brainage_ray.config.experiment import SearchConfig
+from brainage_ray.config.run import apply_params
+from brainage_ray.errors import EngineError
+from brainage_ray.execution.journal import FAILURE, PLACE, WANTED, lock_study, open_study, read_trials
+from brainage_ray.execution.points import draw, grid_points
+from brainage_ray.execution.results import StudyPlan, StudyResult, best_of, moving_average
+
+TRIES = 3
+"""How often a place is tried whose trial raised or lost its process."""
+REDUCTION = 2
+"""At each rung, after the grace and at each doubling of the epochs, the better half goes on."""
+
+Failure = Literal["nan", "error", "lost", "interrupted"]
+"""The training failed; it raised something unforeseen; its process died; its driver was stopped."""
+
+
+@dataclass
+class OpenTrial:
+    """A trial between ask and tell."""
+
+    number: int
+    params: dict[str, Any]
+    epochs: int
+    """That it trains if nothing stops it."""
+    handle: optuna.Trial
+    seed_values: list[tuple[float, ...]] = field(default_factory=list)
+    """Validation MAE by epoch and seed, years."""
+
+    @property
+    def values(self) -> list[float]:
+        """Mean over the seeds, by epoch."""
+        return [sum(seeds) / len(seeds) for seeds in self.seed_values]
+
+
+class Study:
+    """Ask and tell on the study of a plan; a context that one process at a time can enter.
+
+    Raises:
+        EngineError: on entering, another process is in it, or the folder holds the study of another plan.
+    """
+
+    def __init__(self, plan: StudyPlan) -> None:
+        self._plan = plan
+        self._points = grid_points(plan.search.space, plan.run) if plan.search.sampler == "grid" else None
+        self.wanted = count_trials(plan)
+
+    def __enter__(self) -> Study:
+        """Lock and read the study, and put the trials of a killed driver again."""
+        self._plan.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_study(self._plan.folder)
+        try:
+            self._study = open_study(self._plan.folder, _pruner(self._plan))
+            self._check_key()
+            self._study.set_user_attr(WANTED, self.wanted)
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                self._study.tell(trial.number, state=TrialState.FAIL)
+            self._open, self._fixed = self._unanswered()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Unlock the study."""
+        self._lock.release()
+
+    @property
+    def open_places(self) -> int:
+        """How many places wait for a trial."""
+        return len(self._open)
+
+    def ask(self) -> OpenTrial | None:
+        """Open a trial for the next place; None where no place waits.
+
+        Raises:
+            ConfigError: the drawn parameters do not go together.
+        """
+        if not self._open:
+            return None
+        number = self._open.pop(0)
+        with _experimental():
+            self._study.sampler = _sampler(self._plan.search, number, self._fixed.get(number))
+            handle = self._study.ask()
+            handle.set_user_attr(PLACE, number)
+            params = draw(handle, self._plan.search.space, self._plan.run)
+        return OpenTrial(number, params, apply_params(self._plan.run, params).epochs, handle)
+
+    def report(self, trial: OpenTrial, epoch: int, seed_values: Sequence[float]) -> bool:
+        """Take down an epoch (1-based): a validation MAE per seed, years.
+
+        Returns:
+            Whether the scheduler wants the trial to stop here.
+        """
+        trial.seed_values.append(tuple(seed_values))
+        value = moving_average(trial.values, self._plan.search.smooth_epochs)[-1]
+        trial.handle.report(value, epoch)
+        return epoch < trial.epochs and trial.handle.should_prune()
+
+    def tell(self, trial: OpenTrial, state: Literal["complete", "pruned"], seconds: float) -> float:
+        """Close a trial with its best value, years; return that."""
+        best, epoch = best_of(trial.values, self._plan.search.smooth_epochs)
+        _note(trial, seed_values=trial.seed_values, best_value=best, best_epoch=epoch, seconds=seconds)
+        if state == "complete":
+            self._study.tell(trial.handle, best)
+        else:
+            self._study.tell(trial.handle, state=TrialState.PRUNED)
+        return best
+
+    def fail(self, trial: OpenTrial, failure: Failure, reason: str, seconds: float = 0.0) -> bool:
+        """Close a trial that failed; return whether its place is put again now."""
+        _note(trial, **{FAILURE: failure}, reason=reason, seed_values=trial.seed_values, seconds=seconds)
+        self._study.tell(trial.handle, state=TrialState.FAIL)
+        again = failure in ("error", "lost") and trial.number in self._unanswered()[0]
+        if again:
+            self._fixed[trial.number] = trial.params
+            self._open.append(trial.number)
+        return again
+
+    def result(self) -> StudyResult:
+        """Return the trials, in order of their places."""
+        return read_trials(self._study)
+
+    def _check_key(self) -> None:
+        if self._study.user_attrs.get("key", self._plan.key) != self._plan.key:
+            raise EngineError(
+                f"{self._plan.folder} holds the study of another search or another training",
+                "Remove that folder, or use another workspace.",
+            )
+        self._study.set_user_attr("key", self._plan.key)
+
+    def _unanswered(self) -> tuple[list[int], dict[int, dict[str, Any]]]:
+        """Return the places to fill, and the parameters of those that are not to be drawn."""
+        tried: dict[int, list[FrozenTrial]] = defaultdict(list)
+        for trial in self._study.get_trials(deepcopy=False):
+            tried[trial.user_attrs.get(PLACE, -1)].append(trial)
+        places = [place for place in range(self.wanted) if not _answered(tried[place])]
+        if self._points is not None:
+            return places, dict(enumerate(self._points))
+        return places, {place: dict(tried[place][-1].params) for place in places if tried[place]}
+
+
+def count_trials(plan: StudyPlan) -> int:
+    """Return how many trials a study has: search.trials, or as many as its grid has points."""
+    return len(grid_points(plan.search.space, plan.run)) if plan.search.sampler == "grid" else plan.search.trials
+
+
+def _note(trial: OpenTrial, **attributes: Any) -> None:
+    for name, value in attributes.items():
+        trial.handle.set_user_attr(name, value)
+
+
+def _answered(tried: Sequence[FrozenTrial]) -> bool:
+    """Tell whether the trials of a place have settled it."""
+    failures = [trial.user_attrs.get(FAILURE) for trial in tried if trial.state == TrialState.FAIL]
+    settled = any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in tried)
+    return settled or "nan" in failures or sum(name in ("error", "lost") for name in failures) >= TRIES
+
+
+def _sampler(search: SearchConfig, place: int, fixed: dict[str, Any] | None) -> optuna.samplers.BaseSampler:
+    """Seed each place on its own, so that a restart neither repeats nor changes what it draws."""
+    seed = random.Random(f"{search.seed}/{place}").getrandbits(32)
+    sampler: optuna.samplers.BaseSampler
+    if search.sampler == "tpe":
+        sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+    else:
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.PartialFixedSampler(fixed, sampler) if fixed else sampler
+
+
+def _pruner(plan: StudyPlan) -> optuna.pruners.BasePruner:
+    """Asynchronous successive halving (Li et al. 2020) that reads the study, so that a restart knows the rungs."""
+    if plan.search.scheduler == "none":
+        return optuna.pruners.NopPruner()
+    epochs = plan.run.epochs
+    grace = plan.search.grace_epochs or max(1, epochs // 4, min(plan.search.smooth_epochs, epochs // 2))
+    return _Halving(min_resource=grace, reduction_factor=REDUCTION)
+
+
+class _Halving(optuna.pruners.SuccessiveHalvingPruner):  # type: ignore[misc]
+    """Does not compare a trial with failed ones: an interrupted trial would stop the one that is put in its place."""
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Tell whether the trial is to stop."""
+        return bool(super().prune(_WithoutFailed(study), trial))
+
+
+class _WithoutFailed(optuna.Study):  # type: ignore[misc]
+    """A view of a study."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.__dict__.update(vars(study))
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """Return the trials that have not failed."""
+        return [trial for trial in super().get_trials(deepcopy, states) if trial.state != TrialState.FAIL]
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Pass over Optuna's note that an interface is young: PartialFixedSampler, multivariate and group of TPE."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

@@ -1,0 +1,154 @@
+"""Long and wide trainings: one Ray Train job carries many runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from brainage_ray.config.experiment import ResourcesConfig
+from brainage_ray.config.run import FitResult
+from brainage_ray.errors import EngineError, TrialFailed
+from brainage_ray.execution.cluster import Cluster
+from brainage_ray.execution.results import Job
+from brainage_ray.execution.train_launch import TrainingWork, launch
+
+if TYPE_CHECKING:
+    from brainage_ray.execution.train_worker import Event
+    from brainage_ray.training.recorder import Recorder
+
+TRIES = 3
+"""How often a run is tried whose worker process died."""
+
+
+def run_training_jobs(
+    cluster: Cluster,
+    jobs: Sequence[Job],
+    workers: int,
+    parallel: Literal["share", "ddp"],
+    resources: ResourcesConfig,
+    recorder: Recorder,
+) -> list[FitResult]:
+    """Train runs that have no result yet; the others' results are read.
+
+    Args:
+        cluster: where the workers run; not started where every run has its result.
+        jobs: runs, each with a folder of its own, on a cluster one that all nodes share.
+        workers: how many; in mode share at most as many as there are runs and as the cluster holds.
+        parallel: share: worker r takes the runs r, r + workers, ...; ddp: all workers fit each run together.
+        resources: what a worker holds.
+        recorder: told of every run.
+
+    Returns:
+        The result of each job, in the order of the jobs.
+
+    Raises:
+        EngineError: the cluster does not hold the workers, or Ray Train does not start them.
+        TrialFailed: runs failed; the others are finished first.
+    """
+    return run_training_work(cluster, TrainingWork(jobs, workers, parallel, resources), recorder)
+
+
+def run_training_work(cluster: Cluster, work: TrainingWork, recorder: Recorder) -> list[FitResult]:
+    """As run_training_jobs, which see."""
+    from brainage_ray.training.checkpoint import read_result
+
+    ledger = JobLedger(work.jobs, recorder)
+    ledger.take_up([read_result(job.run) for job in work.jobs])
+    while todo := ledger.open:
+        workers = count_workers(cluster, work, len(todo))
+        ledger.close_job(todo, launch(work, todo, workers, ledger.hear))
+    ledger.check()
+    return [ledger.fits[index] for index in range(len(work.jobs))]
+
+
+def count_workers(cluster: Cluster, work: TrainingWork, runs: int) -> int:
+    """Return how many workers to start for so many runs.
+
+    Fewer workers that share out the runs give the same results later; fewer that fit a run together do not.
+
+    Raises:
+        EngineError: the cluster does not hold them.
+    """
+    cpus, gpus = work.resources.cpus_per_worker, work.resources.gpus_per_worker
+    wanted = work.workers if work.parallel == "ddp" else min(work.workers, runs)
+    needed = wanted if work.parallel == "ddp" else 1
+    places = cluster.places(cpus, gpus, wanted)
+    if places < needed:
+        raise EngineError(
+            f"{needed} workers with {cpus:g} CPUs and {gpus:g} GPUs each do not fit on the cluster, which has "
+            f"{cluster.resources()}: room for {places}",
+            "Lower workers, resources.cpus_per_worker or resources.gpus_per_worker, or add nodes.",
+        )
+    return min(wanted, places)
+
+
+class JobLedger:
+    """What has become of each job, by its index."""
+
+    def __init__(self, jobs: Sequence[Job], recorder: Recorder) -> None:
+        self._jobs, self._recorder = jobs, recorder
+        self.fits: dict[int, FitResult] = {}
+        self.failures: dict[int, str] = {}
+        self._running: set[int] = set()
+        self._deaths: Counter[int] = Counter()
+
+    @property
+    def open(self) -> list[int]:
+        """Jobs without an answer."""
+        return [i for i in range(len(self._jobs)) if i not in self.fits and i not in self.failures]
+
+    def take_up(self, fits: Sequence[FitResult | None]) -> None:
+        """Note the results of earlier starts; tell the recorder of them if something is left to do."""
+        done = {index: fit for index, fit in enumerate(fits) if fit is not None}
+        if len(done) == len(fits):
+            self.fits = done
+            return
+        for index, fit in done.items():
+            self.hear((index, "started", None))
+            self.hear((index, "finished", fit.model_dump_json()))
+
+    def hear(self, event: Event) -> None:
+        """Take an event down and pass it to the recorder."""
+        index, kind, value = event
+        info = self._jobs[index].info
+        if kind == "started":
+            self._running.add(index)
+            self._recorder.started(info)
+        elif kind == "epoch":
+            self._recorder.epoch(info.key, value[0], value[1])
+        elif kind == "finished":
+            self._running.discard(index)
+            fit = self.fits[index] = FitResult.model_validate_json(value)
+            self._recorder.finished(info.key, "complete", {"epochs": len(fit.curve), "total_seconds": fit.seconds})
+        elif index not in self.failures:  # in mode ddp several workers may say so
+            self._fail(index, value)
+
+    def close_job(self, todo: Sequence[int], crash: str | None) -> None:
+        """Decide what is tried again after a Ray Train job over the jobs `todo` has ended.
+
+        Raises:
+            EngineError: it has not even begun one of them.
+        """
+        if self.open == todo and not self._running:
+            raise EngineError(f"Ray Train could not train: {crash}", "See what Ray says with --debug.")
+        self._deaths.update(self._running)
+        for index in [i for i in self._running if self._deaths[i] >= TRIES]:
+            self._fail(index, f"its worker process died {TRIES} times: {crash}")
+        self._running = set()
+
+    def check(self) -> None:
+        """Raise TrialFailed where runs failed."""
+        if self.failures:
+            first = min(self.failures)
+            more = f" (and {len(self.failures) - 1} more failed)" if len(self.failures) > 1 else ""
+            raise TrialFailed(
+                f"the training {self._jobs[first].info.parent}/{self._jobs[first].info.name} failed{more}: "
+                f"{self.failures[first]}",
+                "Correct that and run again: what is finished is kept.",
+            )
+
+    def _fail(self, index: int, reason: str) -> None:
+        self._running.discard(index)
+        self.failures[index] = reason
+        self._recorder.finished(self._jobs[index].info.key, "failed", {})

@@ -1,0 +1,115 @@
+"""A search trial inside its Ray actor, which goes on to the next trial when this one has ended."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Generator, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from ray import tune
+
+from brainage_ray.config.run import TrainingRun
+from brainage_ray.errors import NoSpaceError, TrialFailed
+
+EpochSource = Callable[[TrainingRun], Generator[Mapping[str, float], None, Any]]
+"""As brainage_ray.training.loop.epochs: trains a run and yields each epoch's metrics."""
+
+OBJECTIVE = "validation_mae"
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]
+    """Trains the runs of a trial in turns, one epoch of each per step.
+
+    A step reports the epoch, or why the trial failed. It raises only where the process may have been
+    damaged, after that report, so that Tune drops the actor.
+    """
+
+    _damaged: str
+
+    def setup(self, config: dict[str, Any], epochs: EpochSource | None = None) -> None:
+        """Begin the first trial; see run_study for `epochs`."""
+        self._source = epochs or _default_source()
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in the same process."""
+        self._close()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch of every seed."""
+        if self._damaged:
+            raise RuntimeError(self._damaged)
+        start = perf_counter()
+        try:
+            report = self._train_epoch()
+        except TrialFailed as error:
+            report = {"failure": "nan", "reason": str(error), "done": True}
+        except NoSpaceError as error:
+            report = {"failure": "full", "reason": str(error), "done": True}
+        except Exception as error:
+            self._damaged = f"{type(error).__name__}: {error}"
+            report = {"failure": "error", "reason": self._damaged}
+        self._seconds += perf_counter() - start
+        return {**report, "seconds": self._seconds}
+
+    def cleanup(self) -> None:
+        """Let go of the models."""
+        self._close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Save nothing: the runs keep what they need in their own folders."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Load nothing."""
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        runs = [TrainingRun.model_validate_json(text) for text in json.loads(config["runs"])]
+        self._epochs_wanted = runs[0].epochs
+        self._epoch, self._seconds = 0, 0.0
+        self._damaged = ""
+        self._progress = [self._source(run) for run in runs]
+
+    def _train_epoch(self) -> dict[str, Any]:
+        metrics = [dict(next(progress)) for progress in self._progress]
+        self._epoch += 1
+        values = [float(each[OBJECTIVE]) for each in metrics]
+        if not all(map(math.isfinite, values)):
+            raise TrialFailed(f"the {OBJECTIVE} of epoch {self._epoch} is {values}")
+        done = self._epoch >= self._epochs_wanted
+        if done:
+            self._close()
+        return {"epoch": self._epoch, "seed_values": values, "metrics": merge_metrics(metrics), "done": done}
+
+    def _close(self) -> None:
+        for progress in self._progress:
+            progress.close()
+        self._progress = []
+
+
+def _default_source() -> EpochSource:
+    from brainage_ray.training.loop import epochs  # here: the driver need not load torch and MONAI
+
+    return epochs
+
+
+def merge_metrics(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Put the metrics of a trial's seeds together.
+
+    Args:
+        seeds: metrics of one epoch by seed, at least one.
+
+    Returns:
+        The mean of each metric over the seeds; and for more than one seed the objective's standard deviation
+        (n - 1) as `validation_mae_sd` and each seed's as `validation_mae_seed_<i>`.
+    """
+    merged = {name: statistics.fmean(each[name] for each in seeds) for name in seeds[0]}
+    if len(seeds) > 1:
+        values = [each[OBJECTIVE] for each in seeds]
+        merged[f"{OBJECTIVE}_sd"] = statistics.stdev(values)
+        merged |= {f"{OBJECTIVE}_seed_{i}": value for i, value in enumerate(values)}
+    return merged

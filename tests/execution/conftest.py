@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "training"))
+
+from training_stores import age_store
+
+from brainage_ray.data import SliceStore
+
+
+@pytest.fixture(scope="session")
+def ages(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
+    """16 training and 4 validation scans, for trainings of milliseconds."""
+    train = [50 + 40 * i / 15 for i in range(16)]
+    return age_store(tmp_path_factory.mktemp("ages") / "store", {"train": train, "validation": train[1::4]})

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from brainage_ray.errors import DataError, EngineError
+from brainage_ray.execution import Cluster, parallel_map
+
+pytestmark = pytest.mark.ray
+
+
+def test_results_come_in_the_order_of_the_items(cluster: Cluster):
+    def slow_first(number: int) -> int:
+        import time
+
+        time.sleep(0.3 if number == 0 else 0)
+        return number**2
+
+    told: list[tuple[int, int | Exception]] = []
+    assert parallel_map(cluster, slow_first, range(9), lambda i, result: told.append((i, result))) == [
+        i**2 for i in range(9)
+    ]
+    assert sorted(told) == [(i, i**2) for i in range(9)]
+    assert told[-1][0] != 8 or told[0][0] != 0
+
+
+@pytest.mark.parametrize("items", [[], [3], [3, 4]])
+def test_few_items(cluster: Cluster, items: list[int]):
+    def double(number: int) -> int:
+        return 2 * number
+
+    assert parallel_map(cluster, double, items) == [2 * item for item in items]
+
+
+def test_an_item_that_fails_does_not_stop_the_others(cluster: Cluster):
+    def picky(number: int) -> int:
+        from brainage_ray.errors import DataError
+
+        if number == 1:
+            raise DataError(f"scan {number} is empty", "Leave it out.")
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    results = parallel_map(cluster, picky, range(5))
+    assert [results[i] for i in (0, 2, 4)] == [0, 2, 4]
+    assert isinstance(results[1], DataError)
+    assert str(results[1]) == "scan 1 is empty. Leave it out."
+    assert type(results[3]) is ValueError
+    assert str(results[3]) == "three"
+
+
+def test_a_process_that_dies_does_not_stop_the_others(cluster: Cluster):
+    def dies(number: int) -> int:
+        import os
+
+        if number == 1:
+            os._exit(1)
+        return number
+
+    results = parallel_map(cluster, dies, range(3))
+    assert isinstance(results[1], EngineError)
+    assert "died" in str(results[1])
+    assert [results[0], results[2]] == [0, 2]
+
+
+def test_an_error_in_the_callback_stops_what_is_left(cluster: Cluster, tmp_path: Path):
+    def touch(path: Path) -> None:
+        import time
+
+        time.sleep(0.2)
+        path.touch()
+
+    def stop(index: int, result: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parallel_map(cluster, touch, [tmp_path / str(i) for i in range(20)], stop)
+    time.sleep(1)
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+def test_a_task_that_fits_nowhere_is_refused(cluster: Cluster):
+    with pytest.raises(EngineError, match=r"wants 64 CPUs.*has 2 CPUs.*cpus_per_scan"):
+        parallel_map(cluster, str, [1], cpus_per_task=64)
