@@ -1,0 +1,107 @@
+"""Final models: artifacts of their arm's run, a version in MLflow's registry, and the way back to files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brainage_ray.errors import EngineError
+from brainage_ray.tracking.client import KEY_TAG, all_runs, open_existing
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+MODELS_TAG = "brainage.models"
+ALIAS = "champion"
+
+
+def store_models(name: str, source: Path, digest: str, client: MlflowClient, run_id: str) -> None:
+    """Copy models into an arm's artifacts and register them; plain files, nothing pickled.
+
+    Args:
+        name: experiment and arm.
+        source: folder with the models' files.
+        digest: names the version.
+        client: of MLflow.
+        run_id: of the arm's run.
+    """
+    folder = f"models/{digest}"
+    client.log_artifacts(run_id, str(source), folder)
+    _register(client, name.replace("+", "_"), f"runs:/{run_id}/{folder}", run_id, digest)
+    client.set_tag(run_id, MODELS_TAG, digest)  # last: who finds the tag finds the files
+
+
+def arms(workspace: Path, experiment: str) -> dict[str, dict[str, float]]:
+    """Return the arms whose models can be downloaded.
+
+    Args:
+        workspace: folder with `mlflow.db`.
+        experiment: its name.
+
+    Returns:
+        By arm, the numbers that its run has, for example the test MAE in years.
+
+    Raises:
+        EngineError: nothing was tracked in this workspace, or not this experiment.
+    """
+    runs = _arm_runs(open_existing(workspace), workspace, experiment)
+    return {arm: dict(run.data.metrics) for arm, run in sorted(runs.items())}
+
+
+def download_models(workspace: Path, experiment: str, arm: str, to: Path) -> list[Path]:
+    """Copy the newest models of an arm into a folder.
+
+    Args:
+        workspace: folder with `mlflow.db`.
+        experiment: its name.
+        arm: its name.
+        to: folder to make or to add to.
+
+    Returns:
+        The files.
+
+    Raises:
+        EngineError: there is no such experiment, or no models of this arm.
+    """
+    client = open_existing(workspace)
+    runs = _arm_runs(client, workspace, experiment)
+    if arm not in runs:
+        raise EngineError(f"MLflow has no models of {experiment}/{arm}", _known("arms", list(runs)))
+    run = runs[arm]
+    to.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to) as half_way:
+        name = f"models/{run.data.tags[MODELS_TAG]}"
+        # MLflow remembers where the workspace was when the run was made; it may have moved since.
+        here = workspace / "artifacts" / experiment / run.info.run_id / "artifacts" / name
+        if here.is_dir():
+            shutil.copytree(here, half_way, dirs_exist_ok=True)
+            folder = half_way
+        else:
+            folder = client.download_artifacts(run.info.run_id, name, half_way)
+        return sorted(file.replace(to / file.name) for file in Path(folder).iterdir())
+
+
+def _register(client: MlflowClient, name: str, source: str, run_id: str, digest: str) -> None:
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    versions = client.search_model_versions(f"name = '{name}'")
+    version = next((v for v in versions if v.tags.get(MODELS_TAG) == digest), None)
+    if version is None:
+        version = client.create_model_version(name, source, run_id, tags={MODELS_TAG: digest})
+    client.set_registered_model_alias(name, ALIAS, version.version)
+
+
+def _arm_runs(client: MlflowClient, workspace: Path, experiment: str) -> dict[str, Run]:
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        known = [e.name for e in client.search_experiments() if e.name != "Default"]
+        raise EngineError(f"MLflow has no experiment {experiment} in {workspace}", _known("experiments", known))
+    runs = [run for run in all_runs(client, found.experiment_id) if MODELS_TAG in run.data.tags]
+    return {run.data.tags[KEY_TAG].removeprefix(f"{experiment}/"): run for run in runs}
+
+
+def _known(what: str, names: list[str]) -> str:
+    return f"Name one of the {what} {', '.join(sorted(names))}." if names else f"No {what} have models yet: run one."
