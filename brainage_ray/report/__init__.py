@@ -1,0 +1,23 @@
+"""What came out: tables, figures and one page."""
+
+from brainage_ray.report.inputs import (
+    Curve,
+    PretrainingReport,
+    Provenance,
+    ReportInputs,
+    SampleSlices,
+    StudyReport,
+    TrialReport,
+)
+from brainage_ray.report.page import write_report
+
+__all__ = [
+    "Curve",
+    "PretrainingReport",
+    "Provenance",
+    "ReportInputs",
+    "SampleSlices",
+    "StudyReport",
+    "TrialReport",
+    "write_report",
+]

@@ -1,0 +1,131 @@
+"""What was done, in sentences that take their numbers from the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from brainage_ray.config import BackboneConfig, Experiment, ImportedWeights, SegmentationPretraining
+from brainage_ray.report.inputs import ReportInputs
+from brainage_ray.report.text import count, listed, setting
+
+_SPLIT_RULES = {
+    "by_subject": "People were shared out by chance, stratified by diagnosis and age",
+    "adni_standard": "ADNI-1's standard training set validates, its standard test set tests, all later phases train",
+    "table": "The source's table says who trains, validates and tests",
+}
+_ROLLOVER = {
+    "refuse": "nobody is in two of the splits",
+    "exclude_from_training": "people who would be in training and elsewhere as well were left out of training",
+    "as_published": "people who are in training and elsewhere as well were left where the publication has them, "
+    "so that the test is not independent",
+}
+_OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum"}
+_LOSSES = {"mse": "mean squared error", "l1": "mean absolute error", "huber": "Huber loss"}
+_SAMPLERS = {"grid": "Every point of the grid", "random": "Random draws", "tpe": "Optuna's multivariate TPE"}
+_SCHEDULERS = {"none": "no trial stopped early", "asha": "ASHA stops the worse half of the trials early"}
+_ORIGIN = {"grid": "the lowest slice of the template's grid upwards", "brain_top": "the top of the brain downwards"}
+
+
+def methods(inputs: ReportInputs) -> Mapping[str, str]:
+    """Return a paragraph by heading."""
+    experiment = inputs.experiment
+    return {
+        "Slices": _slices(experiment),
+        "Arms": _arms(experiment),
+        "Training": _training(experiment),
+        "Search": f"{_search(experiment)} {inputs.search_sentence}".strip(),
+        "Final models": _refit(experiment),
+        "Evaluation": _evaluation(inputs),
+    }
+
+
+def _slices(experiment: Experiment) -> str:
+    made, split = experiment.data.preprocessing, experiment.data.split
+    low, high = made.slice_range_mm
+    rows, columns = made.slice_shape
+    return (
+        f"Each scan was brought to {made.voxel_mm:g} mm voxels and cut into axial slices from "
+        f"{low:g} to {high:g} mm, counted from {_ORIGIN[made.slice_origin]}, one every "
+        f"{made.slice_step_mm:g} mm, {rows} \N{MULTIPLICATION SIGN} {columns} pixels each. "
+        f"{_SPLIT_RULES[split.rule]}; {_ROLLOVER[split.rollover]}."
+    )
+
+
+def _arms(experiment: Experiment) -> str:
+    parts = []
+    for name, arm in experiment.arms.items():
+        start = f"pre-trained on {listed(list(arm.pretraining))}" if arm.pretraining else "from random weights"
+        parts.append(f"{name}: {_backbone(arm.backbone)}, {start}")
+    return ". ".join([*parts, *_stages(experiment)]) + "."
+
+
+def _backbone(backbone: BackboneConfig) -> str:
+    depth = backbone.depth
+    name = f"U-Net encoder with {depth} stages" if backbone.kind == "unet" else f"ResNet-{depth}"
+    return name if backbone.width == 1 else f"{name} at {backbone.width:g} of the published width"
+
+
+def _stages(experiment: Experiment) -> list[str]:
+    texts = []
+    for name, stage in experiment.pretraining.items():
+        if isinstance(stage, ImportedWeights):
+            texts.append(f"Stage {name}: imported weights, SHA-256 {stage.sha256[:12]}")
+        elif isinstance(stage, SegmentationPretraining):
+            texts.append(
+                f"Stage {name}: tumour segmentation, Dice + cross-entropy, "
+                f"{count(stage.training.max_epochs, 'epoch')}, {count(stage.seeds, 'seed')}"
+            )
+    return texts
+
+
+def _training(experiment: Experiment) -> str:
+    training = experiment.training
+    augmented = training.augmentation != type(training.augmentation)()
+    return (
+        f"{_OPTIMIZERS[training.optimizer.name]}, learning rate {setting(training.optimizer.lr)} where the search "
+        f"does not change it, {training.schedule.name} schedule, {_LOSSES[training.loss]} on the standardised age, "
+        f"{training.batch_size} slices a step, up to {count(training.max_epochs, 'epoch')}, {training.precision}, "
+        f"{'with' if augmented else 'without'} augmentation. Scans of {listed(list(training.diagnoses))} train, "
+        "validate and count for the MAE."
+    )
+
+
+def _search(experiment: Experiment) -> str:
+    search = experiment.search
+    smooth = f", smoothed over {search.smooth_epochs} epochs" if search.smooth_epochs > 1 else ""
+    return (
+        f"One study an arm, all in the same space: {listed(list(search.space.parameters))}. "
+        f"{_SAMPLERS[search.sampler]}, {_SCHEDULERS[search.scheduler]}, "
+        f"{count(search.seeds_per_trial, 'seed')} a trial. The objective is the mean "
+        f"absolute error on the validation split{smooth}; it sets the number of epochs as well. The test split was "
+        "closed all the while."
+    )
+
+
+def _refit(experiment: Experiment) -> str:
+    seeds = experiment.refit.seeds
+    return (
+        f"Each arm was fitted again on train + validation with the settings and epochs of its chosen trial, "
+        f"{count(len(seeds), 'time')} (seeds {listed([str(seed) for seed in seeds])}), without early stopping."
+    )
+
+
+def _evaluation(inputs: ReportInputs) -> str:
+    experiment, summary = inputs.experiment, inputs.summary
+    one = experiment.evaluation.one_scan_per_subject == "baseline"
+    visits = "One scan a person counts, the first" if one else "Every visit counts as if independent"
+    text = (
+        f"A scan's brain age is the {experiment.evaluation.aggregate} over its slices; the brain-age delta is brain "
+        f"age minus chronological age. {visits}: {count(summary.n_scans, 'scan')}"
+    )
+    text += f", {count(summary.n_repeat_scans, 'later visit')} left aside. " if summary.n_repeat_scans else ". "
+    if summary.n_ungrouped_scans:
+        text += f"{count(summary.n_ungrouped_scans, 'scan')} of other diagnoses are in no table. "
+    text += f"The null model answers the median age of the {count(summary.null.n_training, 'scan')} that trained."
+    if summary.arms[0].pairs:
+        corrected = {"holm": "corrected by Holm's method over the pairs within each seed", "none": "not corrected"}
+        text += (
+            " Deltas were compared between diagnoses by two-sided Mann-Whitney U for each seed, p-values "
+            f"{corrected[experiment.statistics.correction]}. The AUC's interval is Hanley and McNeil's (1982)."
+        )
+    return text

@@ -1,0 +1,148 @@
+"""The report: one HTML page that needs nothing else, the same as Markdown, and every figure and table as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+
+from brainage_ray.data.files import no_space
+from brainage_ray.evaluation.predictions import pivot_predictions
+from brainage_ray.report.age_figures import brain_age_figure, delta_figure, mae_figure
+from brainage_ray.report.figure import PALETTE, FigureSpec, inline_panels, write_figure
+from brainage_ray.report.inputs import ReportInputs
+from brainage_ray.report.methods import methods
+from brainage_ray.report.record_tables import (
+    data_table,
+    left_out_table,
+    openings_table,
+    reasons_table,
+    settings_table,
+    time_table,
+    versions_table,
+)
+from brainage_ray.report.reference import reference_for
+from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table
+from brainage_ray.report.sentences import summary_sentences
+from brainage_ray.report.table import Table
+from brainage_ray.report.text import count, listed
+from brainage_ray.report.training_figures import (
+    dice_figure,
+    refit_figure,
+    search_figure,
+    slices_figure,
+    validation_figure,
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure and its panels as SVG."""
+
+    spec: FigureSpec
+    panels: Sequence[str]
+
+
+def write_report(inputs: ReportInputs, folder: Path) -> Path:
+    """Write the report.
+
+    Args:
+        inputs: all that it is made of.
+        folder: gets index.html, report.md, figures/*.png and *.svg, tables/*.csv and *.tex.
+
+    Returns:
+        The path of index.html, which is written last.
+
+    Raises:
+        DataError: the predictions would give wrong numbers.
+        NoSpaceError: the disk is full.
+    """
+    content = _content(inputs)
+    with no_space(folder):
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        (folder / "tables").mkdir(exist_ok=True)
+        for value in content.values():
+            for part in value if isinstance(value, list) else [value]:
+                _write_part(part, folder)
+        (folder / "report.md").write_text(_render("page.md.j2", content, escape=False), encoding="utf-8")
+        page = folder / "index.html"
+        page.write_text(_render("page.html.j2", content, escape=True), encoding="utf-8")
+    return page
+
+
+def _content(inputs: ReportInputs) -> dict[str, Any]:
+    arms = list(inputs.experiment.arms)
+    reference = reference_for(arms)
+    return {
+        "experiment": inputs.experiment,
+        "provenance": inputs.provenance,
+        "arm_names": {arm: f"arm{i % len(PALETTE)}" for i, arm in enumerate(arms)},
+        "sentences": summary_sentences(inputs),
+        "results": [mae_table(inputs, reference), delta_table(inputs.summary, reference)],
+        "pairs": pairs_table(inputs.summary),
+        "settings": settings_table(inputs.studies),
+        "methods": methods(inputs),
+        "data": [data_table(inputs.manifest), reasons_table(inputs.ledger)],
+        "left_out": left_out_table(inputs.ledger),
+        "cases": _cases(inputs.cases or {}),
+        "openings": openings_table(inputs),
+        "openings_sentence": _openings(inputs),
+        "time": time_table(inputs),
+        "versions": versions_table(inputs),
+        "css": _resource("page.css"),
+        **_plots(inputs, arms),
+    }
+
+
+def _plots(inputs: ReportInputs, arms: Sequence[str]) -> dict[str, list[Plot]]:
+    table = pivot_predictions(inputs.predictions, inputs.experiment.evaluation.one_scan_per_subject)
+    sections = {
+        "result_figures": [
+            mae_figure(inputs, arms),
+            brain_age_figure(inputs.summary, table, arms),
+            delta_figure(inputs.summary, table, arms),
+        ],
+        "training_figures": [
+            search_figure(inputs.studies, arms),
+            validation_figure(inputs.studies, arms),
+            refit_figure(inputs.curves, arms),
+            dice_figure(inputs.pretraining),
+        ],
+        "data_figures": [slices_figure(inputs.samples)],
+    }
+    return {name: [Plot(spec, inline_panels(spec)) for spec in specs if spec] for name, specs in sections.items()}
+
+
+def _write_part(part: object, folder: Path) -> None:
+    if isinstance(part, Plot):
+        write_figure(part.spec, folder / "figures")
+    elif isinstance(part, Table):
+        (folder / "tables" / f"{part.name}.csv").write_text(part.to_csv(), encoding="utf-8")
+        (folder / "tables" / f"{part.name}.tex").write_text(part.to_tex(), encoding="utf-8")
+
+
+def _cases(cases: Mapping[str, int]) -> str:
+    if not cases:
+        return ""
+    parts = [f"{count(n, 'case')} of {name}" for name, n in cases.items()]
+    return f"Pre-training on segmentation used {listed(parts)}."
+
+
+def _openings(inputs: ReportInputs) -> str:
+    models = sum(len(arm.mae.seeds) for arm in inputs.summary.arms)
+    opened = len(inputs.test_openings)
+    text = f"The test split was opened {count(opened, 'time')}, for {count(models, 'final model')}."
+    return f"{text} {opened - models} more than the models of this report." if opened > models else text
+
+
+def _render(template: str, content: Mapping[str, Any], escape: bool) -> str:
+    environment = Environment(loader=BaseLoader(), autoescape=escape, undefined=StrictUndefined, trim_blocks=True)
+    return environment.from_string(_resource(template)).render(content)
+
+
+def _resource(name: str) -> str:
+    return (files("brainage_ray.report") / name).read_text(encoding="utf-8")

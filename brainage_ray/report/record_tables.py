@@ -1,0 +1,117 @@
+"""The tables of the record: settings, data, what was left out, who opened the test split, versions, time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import pandas as pd
+
+from brainage_ray.report.inputs import ReportInputs, StudyReport
+from brainage_ray.report.table import Row, Table
+from brainage_ray.report.text import NOTHING, duration, number, setting
+
+_SPLITS = ("train", "validation", "test")
+_DIAGNOSES = ("CN", "MCI", "AD")
+
+
+def settings_table(studies: Mapping[str, StudyReport]) -> Table | None:
+    """Make the table of what the search chose, or None where nothing was searched."""
+    if not studies:
+        return None
+    paths = sorted({path for study in studies.values() for path in study.params})
+    header = ("Arm", *(path.split(".")[-1] for path in paths), "Epochs", "Complete", "Pruned", "Failed")
+    rows = []
+    for arm, study in studies.items():
+        states = [trial.state for trial in study.trials]
+        values = [setting(study.params[path]) if path in study.params else NOTHING for path in paths]
+        tally = [str(states.count(state)) for state in ("complete", "pruned", "failed")]
+        rows.append(Row((arm, *values, str(study.epochs), *tally), arm=arm))
+    return Table("settings", "Settings of the final models, and the trials behind them", header, tuple(rows))
+
+
+def data_table(manifest: pd.DataFrame) -> Table:
+    """Make the table of people and scans by split and diagnosis."""
+    rows = []
+    for split in _SPLITS:
+        inside = manifest[manifest["split"] == split]
+        found = sorted(inside["diagnosis"].unique(), key=lambda d: (_DIAGNOSES.index(d) if d in _DIAGNOSES else 9, d))
+        for diagnosis in found:
+            group = inside[inside["diagnosis"] == diagnosis]
+            rows.append(Row((split, str(diagnosis) or "unknown", *_describe(group))))
+    header = ("Split", "Diagnosis", "People", "Scans", "Age, years", "Mean age (sd)", "Women", "Men")
+    return Table(
+        "data", "People and scans", header, tuple(rows), ("Women and men are counted as people.",), text_columns=2
+    )
+
+
+def left_out_table(ledger: pd.DataFrame) -> Table | None:
+    """Make the list of scans that failed or were excluded, or None where every scan was used."""
+    out = ledger[ledger["status"] != "done"]
+    if out.empty:
+        return None
+    columns = ["cohort", "subject", "session", "image", "status", "reason"]
+    rows = tuple(Row(tuple(str(row[column]) for column in columns)) for _, row in out.iterrows())
+    return Table("left_out", "Scans that were left out", tuple(c.capitalize() for c in columns), rows, text_columns=6)
+
+
+def reasons_table(ledger: pd.DataFrame) -> Table:
+    """Make the account of all scans: done + failed + excluded = inputs."""
+    done = int((ledger["status"] == "done").sum())
+    rows = [Row(("done", "", str(done)))]
+    out = ledger[ledger["status"] != "done"]
+    counts = Counter(zip(out["status"], out["reason"], strict=True)).most_common()
+    rows += [Row((status, reason, str(n))) for (status, reason), n in counts]
+    rows.append(Row(("inputs", "", str(len(ledger))), aside=True))
+    return Table("ledger", "What became of every scan", ("Status", "Reason", "Scans"), tuple(rows), text_columns=2)
+
+
+def openings_table(inputs: ReportInputs) -> Table | None:
+    """Make the list of the times that the test split was opened, or None where it never was."""
+    if not inputs.test_openings:
+        return None
+    columns = list(dict.fromkeys(key for line in inputs.test_openings for key in line))
+    rows = tuple(Row(tuple(_short(str(line.get(c, NOTHING))) for c in columns)) for line in inputs.test_openings)
+    numbers = pd.DataFrame([dict(line) for line in inputs.test_openings])
+    header = tuple(column.capitalize() for column in columns)
+    return Table("test_openings", "Openings of the test split", header, rows, (), numbers, text_columns=len(columns))
+
+
+def versions_table(inputs: ReportInputs) -> Table:
+    """Make the table of commit, data, hardware and versions."""
+    facts = {"Code": inputs.provenance.git_commit, "Data": inputs.provenance.data_hash, **inputs.provenance.hardware}
+    rows = [*facts.items(), *inputs.provenance.versions.items()]
+    return Table(
+        "versions",
+        "Code, data, hardware and versions",
+        ("What", "Which"),
+        tuple(Row(row) for row in rows),
+        text_columns=2,
+    )
+
+
+def time_table(inputs: ReportInputs) -> Table:
+    """Make the table of wall-clock time by stage."""
+    seconds = inputs.provenance.stage_seconds
+    rows = [Row((stage, duration(value))) for stage, value in seconds.items()]
+    rows.append(Row(("all stages", duration(sum(seconds.values()))), aside=True))
+    numbers = pd.DataFrame({"stage": list(seconds), "seconds": list(seconds.values())})
+    return Table("time", "Wall-clock time", ("Stage", "Time"), tuple(rows), (), numbers)
+
+
+def _describe(group: pd.DataFrame) -> tuple[str, ...]:
+    ages = group["age_years"].dropna()
+    people = group.drop_duplicates("person")
+    span = f"{number(ages.min(), 0)}\N{EN DASH}{number(ages.max(), 0)}" if len(ages) else NOTHING
+    middle = number(ages.mean(), 1) if len(ages) else NOTHING
+    spread = f" ({number(ages.std(), 1)})" if len(ages) > 1 else ""
+    sexes = [str(int(people["sex"].isin(names).sum())) for names in (["F", "female"], ["M", "male"])]
+    return str(len(people)), str(len(group)), span, middle + spread, *sexes
+
+
+def _short(text: str) -> str:
+    """Cut checksums inside a text to their first ten digits."""
+    hexadecimal = set("0123456789abcdef")
+    words = (word[:10] + "\N{HORIZONTAL ELLIPSIS}" if len(word) >= 32 and set(word) <= hexadecimal else word
+             for word in text.split(" "))  # fmt: skip
+    return " ".join(words)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from report_inputs import inputs_of, ledger_of, manifest_of, study_of
+
+from brainage_ray.report.record_tables import (
+    data_table,
+    left_out_table,
+    openings_table,
+    reasons_table,
+    settings_table,
+    time_table,
+)
+from brainage_ray.report.reference import reference_for
+from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table, validation_mae
+from brainage_ray.report.table import LONGEST, Row, Table, escape_tex
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return inputs_of(2, 2, people=60)
+
+
+@pytest.fixture(scope="module")
+def published():
+    return inputs_of(6, 2, people=60)
+
+
+def cells(table: Table, first: str) -> tuple[str, ...]:
+    return next(row.cells for row in table.rows if row.cells[0].startswith(first))
+
+
+def test_table_1_prints_the_summary(inputs):
+    table = mae_table(inputs, None)
+    mae = inputs.summary.arm("unet").mae
+    row = cells(table, "unet")
+    assert row[2:] == (
+        f"{mae.mean_years:.2f} ({mae.sd_years:.2f})",
+        f"{max(mae.per_seed_years):.2f}",
+        f"{mae.ensemble_years:.2f}",
+    )
+    assert cells(table, "Null model")[2] == f"{inputs.summary.null.mae_years:.2f}"
+    assert all(len(row.cells) == len(table.header) for row in table.rows)
+    assert "Published" not in " ".join(table.header)
+
+
+def test_table_1s_numbers_are_unrounded(inputs):
+    rows = list(csv.DictReader(io.StringIO(mae_table(inputs, None).to_csv())))
+    mae = inputs.summary.arm("unet").mae
+    assert float(rows[0]["test_seed_1_years"]) == mae.per_seed_years[1]
+    assert float(rows[0]["test_mean_years"]) == mae.mean_years
+    assert rows[-1]["arm"] == "null model"
+
+
+def test_validation_mae_is_that_of_the_chosen_trial_over_its_seeds():
+    study = study_of(3.0)
+    mean, sd = validation_mae(study, window=1)
+    seeds = study.selected.seed_values[study.selected.best_epoch - 1]
+    assert mean == study.selected.best_value == pytest.approx(np.mean(seeds))
+    assert sd == pytest.approx(np.std(seeds, ddof=1))
+    assert validation_mae(replace(study, selected_trial=99), 1) == (None, None)
+
+
+def test_validation_sd_is_taken_over_the_smoothed_values():
+    study = study_of(3.0)
+    end = study.selected.best_epoch
+    smooth = np.mean(study.selected.seed_values[end - 5 : end], axis=0)
+    assert validation_mae(study, window=5)[1] == pytest.approx(np.std(smooth, ddof=1))
+
+
+def test_table_2_ends_with_the_two_sickest_groups(inputs):
+    table = delta_table(inputs.summary, None)
+    counts = [group.n_scans for group in inputs.summary.arms[0].deltas]
+    assert table.header[:4] == ("Arm", *(f"{d} (n = {n})" for d, n in zip(("CN", "MCI", "AD"), counts, strict=True)))
+    assert table.header[4:] == ("MCI vs AD: p", "Corrected p", "AUC [95 % CI]")
+    pair = inputs.summary.arm("unet").pair("MCI", "AD")
+    assert cells(table, "unet")[6].startswith(f"{pair.auc_mean:.2f} [")
+
+
+def test_every_pair_has_a_row(inputs):
+    table = pairs_table(inputs.summary)
+    assert [row.cells[1] for row in table.rows[:3]] == ["CN vs MCI", "CN vs AD", "MCI vs AD"]
+    assert len(table.rows) == 6
+
+
+def test_published_results_stand_beside_the_papers_arms_only(inputs, published):
+    assert reference_for(["unet", "unet+brats"]) is None
+    assert reference_for([*published.experiment.arms, "seventh"]) is None
+    reference = reference_for(published.experiment.arms)
+    table = mae_table(published, reference)
+    assert cells(table, "unet+brats")[-2:] == ("3.19 (0.08)", "3.08 (0.08)")
+    assert cells(table, "More et al. 2023")[-1] == "6.56"
+    assert any("Other data" in note and "BRACIS 2023" in note for note in table.notes)
+    assert cells(delta_table(published.summary, reference), "resnet")[-1] == "0.192 (0.245)"
+    assert all(len(row.cells) == len(table.header) for row in table.rows)
+
+
+@pytest.mark.shared_data
+def test_published_numbers_are_those_of_the_shared_table(shared_data, published):
+    ours = reference_for(published.experiment.arms)
+    theirs = yaml.safe_load((shared_data.parent / "reference" / "paper_results.yaml").read_text())
+    for name, arm in theirs["arms"].items():
+        mine = ours.arms[name]
+        assert [mine.search_validation_mae.mean, mine.search_validation_mae.sd] == arm["validation_mae"]
+        assert [mine.refit_test_mae.mean, mine.refit_test_mae.sd] == arm["test_mae_refit"]
+        assert [mine.refit_test_p.mean, mine.refit_test_p.max] == arm["test_p_refit"]
+    assert ours.literature_test_mae == theirs["literature_test_mae"]
+
+
+def test_settings_count_the_trials(inputs):
+    table = settings_table(inputs.studies)
+    assert table.header == ("Arm", "batch_size", "lr", "Epochs", "Complete", "Pruned", "Failed")
+    assert cells(table, "unet")[-3:] == ("9", "4", "1")
+    assert settings_table({}) is None
+
+
+def test_data_counts_people_once():
+    manifest = manifest_of()
+    table = data_table(manifest)
+    group = manifest[(manifest["split"] == "train") & (manifest["diagnosis"] == "CN")]
+    row = table.rows[0].cells
+    assert row[:4] == ("train", "CN", str(group["person"].nunique()), str(len(group)))
+    assert int(row[6]) + int(row[7]) == group["person"].nunique()
+    assert [r.cells[0] for r in table.rows[::3]] == ["train", "validation", "test"]
+
+
+def test_the_ledger_adds_up_and_names_what_was_left_out():
+    ledger = ledger_of(out=23)
+    counts = [int(row.cells[2]) for row in reasons_table(ledger).rows]
+    assert sum(counts[:-1]) == counts[-1] == 923
+    assert len(left_out_table(ledger).rows) == 23
+    assert left_out_table(ledger_of(out=0)) is None
+
+
+def test_checksums_are_cut_in_print_but_whole_in_the_csv(inputs):
+    table = openings_table(inputs)
+    assert table.rows[0].cells[3] == "unet seed 0 9f86d08188\N{HORIZONTAL ELLIPSIS}"
+    assert inputs.test_openings[0]["model"] in table.to_csv()
+    assert openings_table(replace(inputs, test_openings=())) is None
+
+
+def test_time_adds_up(inputs):
+    assert cells(time_table(inputs), "all stages")[1] == "4 h 24 min"
+
+
+def test_long_tables_are_cut_on_the_page_but_not_in_the_csv():
+    table = Table("many", "Many", ("A", "B"), tuple(Row((str(i), "x")) for i in range(LONGEST + 5)))
+    assert len(table.shown) == LONGEST
+    assert table.remarks == (f"The first {LONGEST} of {LONGEST + 5} rows; tables/many.csv has all.",)
+    assert table.to_csv().count("\n") == LONGEST + 6
+
+
+def test_markdown_escapes_bars_and_aligns_numbers():
+    table = Table("t", "T", ("A", "B", "C"), (Row(("a|b", "c", "1")),), ("Note.",), text_columns=2)
+    assert table.to_markdown().splitlines() == [
+        "| A | B | C |", "| --- | --- | ---: |", "| a\\|b | c | 1 |", "", "Note.",
+    ]  # fmt: skip
+
+
+def test_tex_is_escaped_and_sets_the_null_model_apart():
+    rows = (Row(("unet_1", "<0.001")), Row(("Null & void", "\N{MINUS SIGN}1 %"), aside=True))
+    tex = Table("t", "Errors", ("Arm", "p"), rows).to_tex()
+    assert r"unet\_1 & $<$0.001 \\" in tex
+    assert "\\midrule\nNull \\& void & $-$1 \\% \\\\" in tex
+    assert r"\begin{tabular}{lr}" in tex
+    assert escape_tex("\\{}") == r"\textbackslash{}\{\}"

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_inputs import experiment_of, inputs_of, predictions_of, study_of
+
+from brainage_ray.report.methods import methods
+from brainage_ray.report.sentences import summary_sentences, winner
+from brainage_ray.report.text import count, duration, listed, mean_sd, number, p_mean_max, p_value, setting
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return inputs_of(2, 2, people=90)
+
+
+def test_the_winner_is_chosen_on_validation_whatever_the_test_says(inputs):
+    studies = {"unet": study_of(3.4), "unet+brats": study_of(3.0)}
+    changed = replace(inputs, studies=studies)
+    assert winner(changed) == "unet+brats"
+    first, second, _ = summary_sentences(changed)
+    best = studies["unet+brats"].selected.best_value
+    assert first.startswith(f"On the validation split, unet+brats had the lowest mean absolute error, {best:.2f} years")
+    assert f"reaches {inputs.summary.arm('unet+brats').mae.mean_years:.2f} years" in second
+    assert f"against {inputs.summary.null.mae_years:.2f} for a null model" in second
+
+
+def test_without_a_search_no_arm_is_called_best(inputs):
+    assert summary_sentences(replace(inputs, studies={}))[0].startswith("No search was made")
+
+
+def test_losing_to_the_null_model_is_said():
+    predictions = predictions_of(["unet"], 2, 60)
+    predictions["brain_age_years"] = predictions["age_years"] + 30
+    inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
+    assert "no better than the null model in 2 of 2 seeds" in summary_sentences(inputs)[1]
+
+
+def test_one_good_seed_is_not_all():
+    predictions = predictions_of(["unet"], 2, 60)
+    bad = predictions["seed"] == 1
+    predictions.loc[bad, "brain_age_years"] = predictions.loc[bad, "age_years"] + 30
+    inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
+    assert "no better than the null model in 1 of 2 seeds" in summary_sentences(inputs)[1]
+
+
+def test_no_healthy_test_scan_means_no_error_to_report():
+    predictions = predictions_of(["unet"], 2, 60).query("diagnosis != 'CN'")
+    inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
+    assert "no scans of the diagnoses that count" in summary_sentences(inputs)[1]
+
+
+def test_the_delta_is_said_to_separate_only_what_every_seed_separates():
+    rng = np.random.default_rng(0)
+    predictions = predictions_of(["unet"], 2, 200)
+    older = predictions["diagnosis"].map({"CN": 0.0, "MCI": 0.0, "AD": 9.0})
+    predictions["brain_age_years"] = predictions["age_years"] + older + rng.normal(0, 2, len(predictions))
+    sentence = summary_sentences(inputs_of(predictions=predictions, experiment=experiment_of(1, 2)))[2]
+    assert "separates AD from CN" in sentence
+    assert "but does not separate MCI from CN" in sentence
+    assert "Holm" in sentence
+
+
+def test_methods_take_their_numbers_from_the_experiment(inputs):
+    text = methods(inputs)
+    assert "2 mm voxels" in text["Slices"]
+    assert "from 35 to 115 mm" in text["Slices"]
+    assert "left out of training" in text["Slices"]
+    assert "unet+brats: U-Net encoder with 6 stages, pre-trained on brats" in text["Arms"]
+    assert "learning rate 1e-4" in text["Training"]
+    assert text["Search"].endswith(inputs.search_sentence)
+    assert "2 times (seeds 0 and 1)" in text["Final models"]
+    assert "median over its slices" in text["Evaluation"]
+    assert "Holm" in text["Evaluation"]
+
+
+def test_methods_say_what_departs_from_good_practice(inputs):
+    data = {"sources": [{"kind": "phantom"}], "split": {"rollover": "as_published"}}
+    changed = experiment_of(
+        2, 2, data=data, statistics={"correction": "none"}, evaluation={"one_scan_per_subject": "all"}
+    )
+    text = methods(replace(inputs, experiment=changed))
+    assert "not independent" in text["Slices"]
+    assert "not corrected" in text["Evaluation"]
+    assert "as if independent" in text["Evaluation"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (number(-0.004), "0.00"),
+        (number(-1.25, 1), "\N{MINUS SIGN}1.2"),
+        (number(None), "\N{EM DASH}"),
+        (mean_sd(3.138, 0.069), "3.14 (0.07)"),
+        (mean_sd(3.138, None), "3.14"),
+        (p_value(0.0004), "<0.001"),
+        (p_value(0.0254), "0.025"),
+        (p_mean_max(0.091, 0.107), "0.091 (0.107)"),
+        (duration(0.42), "0.4 s"),
+        (duration(59), "59 s"),
+        (duration(3599), "59 min 59 s"),
+        (duration(3544 * 2), "1 h 58 min"),
+        (duration(103.5 * 3600), "4 d 7 h"),
+        (count(1, "scan"), "1 scan"),
+        (count(2500, "scan"), "2,500 scans"),
+        (listed(["a"]), "a"),
+        (listed(["a", "b", "c"]), "a, b and c"),
+        (listed([]), ""),
+        (setting(1e-4), "1e-4"),
+        (setting(2.74e-4), "2.74e-4"),
+        (setting(0.5), "0.5"),
+        (setting(64), "64"),
+        (setting("adam"), "adam"),
+    ],
+)
+def test_how_numbers_are_written(written, expected):
+    assert written == expected
