@@ -1,0 +1,182 @@
+"""The verbs. Heavy imports happen inside them, so that --help answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="brainage",
+    help="Brain-age models: pre-training, hyperparameter search, refits, statistics, a report.\n\n"
+    "Start with: brainage run experiments/quickstart.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Any verb takes --debug for the details of an error.",
+)
+
+ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).", metavar="EXPERIMENT")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a value of the file; may be given many times."),
+]
+Workspace = Annotated[Path, typer.Option(help="Folder for runs, stores, models and mlflow.db.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to use (auto, host:port); default: a local one.")]
+RUNS = Path("runs")
+
+
+def _pipeline_verb(stage: str, what: str, number: int) -> None:
+    """Register the verb of a stage: run the experiment up to and with that stage."""
+
+    def verb(
+        experiment: ExperimentFile,
+        set_: Overrides = None,
+        workspace: Workspace = RUNS,
+        address: Address = None,
+    ) -> None:
+        from brainage_ray.cli.run import run
+
+        run(experiment, set_ or [], workspace, address, until=stage)
+
+    verb.__doc__ = (
+        f"Stage {number} of 6: {what}.\n\n"
+        "Stages before it that are not done run first.\n\n"
+        f"For example: brainage {stage} experiments/quickstart.yaml"
+    )
+    app.command(stage, rich_help_panel="Stages")(verb)
+
+
+@app.command(rich_help_panel="Experiments")
+def run(
+    experiment: ExperimentFile,
+    set_: Overrides = None,
+    workspace: Workspace = RUNS,
+    address: Address = None,
+    until: Annotated[
+        str, typer.Option(help="Stop after: prepare, pretrain, search, refit, evaluate or report.", metavar="STAGE")
+    ] = "report",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and what it costs.")] = False,
+) -> None:
+    """Run a whole experiment; what is already done is not done again.
+
+    For example:
+
+    brainage run experiments/quickstart.yaml
+
+    brainage run experiments/ixi.yaml --set data.root=/data/ixi --set search.trials=12
+
+    brainage run experiments/bracis2023.yaml --dry-run
+    """
+    if dry_run:
+        from brainage_ray.cli.plan import show_plan
+
+        show_plan(experiment, set_ or [], workspace)
+    else:
+        from brainage_ray.cli.run import run as run_verb
+
+        run_verb(experiment, set_ or [], workspace, address, until)
+
+
+for _number, (_stage, _what) in enumerate(
+    {
+        "prepare": "read the sources and cut the scans into slices",
+        "pretrain": "pre-train the encoders on segmentation, or fetch their weights",
+        "search": "search hyperparameters per arm, on the validation split",
+        "refit": "train the final models on train + validation",
+        "evaluate": "open the test split once per model and compute the statistics",
+        "report": "write the report page",
+    }.items(),
+    start=1,
+):
+    _pipeline_verb(_stage, _what, _number)
+
+
+@app.command(rich_help_panel="Experiments")
+def status(experiment: ExperimentFile, set_: Overrides = None, workspace: Workspace = RUNS) -> None:
+    """Show how far each stage of an experiment is, and what is best so far.
+
+    For example: brainage status experiments/quickstart.yaml
+    """
+    from brainage_ray.cli.plan import show_status
+
+    show_status(experiment, set_ or [], workspace)
+
+
+@app.command(rich_help_panel="Experiments")
+def ui(
+    workspace: Workspace = RUNS,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
+) -> None:
+    """Browse all runs of a workspace in MLflow's own pages, until Ctrl-C.
+
+    For example: brainage ui --port 5001
+    """
+    from brainage_ray.tracking import serve_ui
+
+    typer.echo(f"MLflow on http://{host}:{port} (Ctrl-C ends it)")
+    raise typer.Exit(serve_ui(workspace, host, port))
+
+
+@app.command(rich_help_panel="Models")
+def pull(
+    model: Annotated[str, typer.Argument(help="EXPERIMENT/ARM, or EXPERIMENT for the arm that won on validation.")],
+    to: Annotated[Path, typer.Option(help="Folder for the model's files.")] = Path("checkpoints"),
+    workspace: Workspace = RUNS,
+) -> None:
+    """Copy the final models of an arm, with all that predict needs.
+
+    For example:
+
+    brainage pull quickstart/unet+brats --to checkpoints/
+
+    brainage pull quickstart
+    """
+    from brainage_ray.cli.models import pull_model
+
+    pull_model(model, to, workspace)
+
+
+@app.command(rich_help_panel="Models")
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Skull-stripped T1 scans (NIfTI).", metavar="SCAN...")],
+    model: Annotated[Path, typer.Option(help="Folder that `pull` made.")] = Path("checkpoints"),
+    out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("ages.csv"),
+) -> None:
+    """Read the brain age off scans.
+
+    For example: brainage predict --model checkpoints/ scans/*.nii.gz --out ages.csv
+    """
+    from brainage_ray.cli.models import predict_ages
+
+    raise typer.Exit(predict_ages(images, model, out))
+
+
+@app.command(rich_help_panel="Models")
+def phantom(
+    out: Annotated[Path, typer.Option(help="Folder to make; ADNI/ and BraTS/ go into it.")],
+    subjects: Annotated[int, typer.Option(help="People in the ADNI-like tree.", min=0)] = 60,
+    tumours: Annotated[int, typer.Option(help="Cases in the BraTS-like tree.", min=0)] = 24,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.", min=0)] = 0,
+) -> None:
+    """Write invented people, with planted ageing and tumours, as a download of ADNI and BraTS would look.
+
+    For example: brainage phantom --out phantoms --subjects 60 --seed 0
+    """
+    from brainage_ray.cli.models import make_phantoms
+
+    make_phantoms(out, subjects, tumours, seed)
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> Any:
+    if version:
+        from brainage_ray import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit

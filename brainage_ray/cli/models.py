@@ -1,0 +1,60 @@
+"""`brainage pull`, `predict` and `phantom`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from brainage_ray.cli.progress import Bars
+from brainage_ray.errors import ConfigError
+
+
+def pull_model(name: str, to: Path, workspace: Path) -> None:
+    """Copy the models of EXPERIMENT/ARM, or of the winning arm of EXPERIMENT."""
+    from brainage_ray.pipeline import pull
+
+    described = pull(name, to, workspace.absolute())
+    seeds = ", ".join(str(member.seed) for member in described.members)
+    Console().print(
+        f"{described.experiment}/{described.arm}: {len(described.members)} models (seeds {seeds}) in {to}",
+        markup=False, highlight=False,
+    )  # fmt: skip
+
+
+def predict_ages(images: Sequence[Path], model: Path, out: Path) -> int:
+    """Write a CSV of brain ages; return 1 where a scan could not be read, else 0."""
+    from brainage_ray.data.files import atomic_write
+    from brainage_ray.pipeline import predict
+
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out {out} is no file that can be written", "Name a CSV file in an existing folder.")
+    console = Console()
+    bars = Bars(console)
+    bars.begin("predict", len(images), "scans")
+    table = predict(model, images, bars.advance)
+    bars.end()
+    with atomic_write(out) as file:
+        file.write(table.to_csv(index=False).encode())
+    console.print(f"{out}: {len(table)} scans", markup=False, highlight=False)
+    failed = table[table["error"] != ""]
+    for _, row in failed.iterrows():
+        Console(stderr=True).print(f"brainage: {row['error']}", markup=False, highlight=False)
+    return int(len(failed) > 0)
+
+
+def make_phantoms(out: Path, subjects: int, tumours: int, seed: int) -> None:
+    """Write an ADNI-like and a BraTS-like tree."""
+    from brainage_ray.data import atomic_folder
+    from brainage_ray.data.phantoms import write_phantoms
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out {out} is there already and not empty", "Name a new folder, or empty that one.")
+    console = Console()
+    bars = Bars(console)
+    bars.begin("phantoms", subjects + tumours, "people")
+    with atomic_folder(out) as partial:  # all of them, or none
+        write_phantoms(partial, subjects, tumours, seed, lambda done, total: bars.advance())
+    bars.end()
+    console.print(f"{out}/ADNI: {subjects} people, {out}/BraTS: {tumours} cases", markup=False, highlight=False)

@@ -1,0 +1,31 @@
+"""`brainage run` and the verbs of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from brainage_ray.cli.progress import Bars
+from brainage_ray.cli.tables import results_table
+from brainage_ray.config import load_experiment
+from brainage_ray.pipeline import check_stage, run_experiment
+
+
+def run(path: Path, overrides: Sequence[str], workspace: Path, address: str | None, until: str) -> None:
+    """Run an experiment up to a stage, show bars, print the table and where the report lies."""
+    check_stage(until)
+    console = Console()
+    experiment = load_experiment(path, overrides)
+    console.print(f"[bold]{experiment.name}[/bold] {experiment.description}", highlight=False)
+    result = run_experiment(experiment, workspace.absolute(), address, until, Bars(console))
+    if result is None:
+        console.print(f"Done up to {until}. Go on with: brainage run {path}", markup=False, highlight=False)
+        return
+    console.print(results_table(result))
+    arm = result.winner
+    console.print(f"Chosen on validation: {arm}.  brainage pull {experiment.name}/{arm} --to checkpoints/",
+                  markup=False, highlight=False)  # fmt: skip
+    if result.page is not None:
+        console.print(f"Report: {result.page}", markup=False, highlight=False, soft_wrap=True)

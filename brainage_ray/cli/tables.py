@@ -1,0 +1,65 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from brainage_ray.pipeline import ExperimentResult, Plan, StatusRow
+
+
+def results_table(result: ExperimentResult) -> Table:
+    """Return the MAE and the delta of each arm, with the null model beside them."""
+    summary = result.summary
+    table = Table(title=f"{result.experiment}: test split, years, mean (sd) over seeds")
+    table.add_column("arm")
+    for heading in ("validation MAE", "test MAE"):
+        table.add_column(heading, justify="right")
+    groups = [delta.diagnosis for delta in summary.arms[0].deltas]
+    for group in groups:
+        table.add_column(f"delta {group}", justify="right")
+    for arm in summary.arms:
+        deltas = {delta.diagnosis: delta for delta in arm.deltas}
+        table.add_row(
+            arm.arm,
+            f"{result.validation_mae[arm.arm]:.2f}",
+            _mean_sd(arm.mae.mean_years, arm.mae.sd_years),
+            *[_signed(deltas[group].mean_years) for group in groups],
+        )
+    table.add_row(
+        "median age (null model)", "", _mean_sd(summary.null.mae_years, None), *["" for _ in groups], style="dim"
+    )
+    return table
+
+
+def _mean_sd(mean: float | None, sd: float | None) -> str:
+    return "no scans" if mean is None else f"{mean:.2f}" + (f" ({sd:.2f})" if sd is not None else "")
+
+
+def _signed(mean: float | None) -> str:
+    return "no scans" if mean is None else f"{mean:+.2f}"
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return what would run, line by line, with a sum."""
+    table = Table(title=f"What would run ({plan.counts.source}; hours on this {plan.device}, one run at a time)")
+    for heading in ("stage", "what"):
+        table.add_column(heading)
+    for heading in ("runs", "epochs", "hours", "GB"):
+        table.add_column(heading, justify="right")
+    for row in plan.rows:
+        epochs = str(row.epochs) if row.runs else ""
+        table.add_row(row.stage, row.what, str(row.runs or ""), epochs, f"{row.hours:.2f}", f"{row.gigabytes:.2f}")
+    table.add_section()
+    runs = sum(row.runs for row in plan.rows)
+    table.add_row("all", "", str(runs), "", f"{plan.hours:.2f}", f"{plan.gigabytes:.2f}", style="bold")
+    return table
+
+
+def status_table(name: str, rows: list[StatusRow]) -> Table:
+    """Return how far each stage is."""
+    table = Table(title=name)
+    for heading in ("stage", "of", "done", "note"):
+        table.add_column(heading, justify="right" if heading == "done" else "left")
+    for row in rows:
+        table.add_row(row.stage, row.what, f"{row.done} of {row.total}", row.note)
+    return table

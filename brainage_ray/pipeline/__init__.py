@@ -1,0 +1,27 @@
+"""The science in order: from an experiment to its report, and from its models to new scans."""
+
+from brainage_ray.pipeline.model_folder import ModelFolder, read_model_folder
+from brainage_ray.pipeline.plan import Plan, PlanRow, make_plan
+from brainage_ray.pipeline.predict import predict
+from brainage_ray.pipeline.progress import Progress, Silent
+from brainage_ray.pipeline.pull import pull
+from brainage_ray.pipeline.run import STAGES, ExperimentResult, check_stage, run_experiment
+from brainage_ray.pipeline.status import StatusRow, read_status
+
+__all__ = [
+    "STAGES",
+    "ExperimentResult",
+    "ModelFolder",
+    "Plan",
+    "PlanRow",
+    "Progress",
+    "Silent",
+    "StatusRow",
+    "check_stage",
+    "make_plan",
+    "predict",
+    "pull",
+    "read_model_folder",
+    "read_status",
+    "run_experiment",
+]

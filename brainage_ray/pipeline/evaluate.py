@@ -1,0 +1,82 @@
+"""Stage 6: the test split, opened once per final model; predictions, then statistics."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brainage_ray.config.base import digest
+from brainage_ray.data import SliceStore, TestLedger, atomic_write
+from brainage_ray.evaluation.deltas import brain_age_delta
+from brainage_ray.evaluation.predictions import COLUMNS
+from brainage_ray.evaluation.summary import Summary, summarise
+from brainage_ray.pipeline.prepare import Prepared
+from brainage_ray.pipeline.refit import FittedModel
+from brainage_ray.pipeline.session import Session
+from brainage_ray.training import predict_ages
+
+TEST_LEDGER = "test_ledger.jsonl"
+
+
+def evaluate(session: Session, prepared: Prepared, models: Sequence[FittedModel]) -> tuple[pd.DataFrame, Summary]:
+    """Predict every test scan with every final model, and summarise.
+
+    Returns:
+        The predictions (one row per arm, seed and scan; columns of evaluation.COLUMNS), and their summary.
+
+    Raises:
+        DataError: there is no test scan of the diagnoses that evaluation names.
+    """
+    ledger = TestLedger(session.folder / TEST_LEDGER)
+    todo = [model for model in models if not prediction_file(session, prepared, model).is_file()]
+    with session.bar("evaluate", len(todo), "models"):
+        for model in todo:
+            write_table(prediction_file(session, prepared, model), _predict(prepared.age, ledger, model))
+            session.progress.advance()
+    tables = [_label(pd.read_parquet(prediction_file(session, prepared, model)), model) for model in models]
+    predictions = pd.concat(tables, ignore_index=True)
+    predictions = predictions[predictions["diagnosis"].isin(session.experiment.evaluation.diagnoses)]
+    experiment = session.experiment
+    summary = summarise(
+        predictions, experiment.evaluation, experiment.statistics,
+        training_ages(session, prepared), experiment.training.diagnoses,
+    )  # fmt: skip
+    return predictions, summary
+
+
+def training_ages(session: Session, prepared: Prepared) -> np.ndarray:
+    """Return the ages of the scans that the final models were trained on, years."""
+    manifest = prepared.age.manifest
+    trained = manifest["split"].isin(["train", "validation"])
+    healthy = manifest["diagnosis"].isin(session.experiment.training.diagnoses)
+    return manifest.loc[trained & healthy, "age_years"].to_numpy(dtype=np.float64)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet file that is whole or absent."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
+
+
+def prediction_file(session: Session, prepared: Prepared, model: FittedModel) -> Path:
+    """Return where a model's predictions of the test split are kept; where the file is, the split was opened."""
+    key = digest(model.fit.weights_sha256, prepared.age.content_hash, model.run.aggregate)
+    return session.folder / "evaluation" / f"{model.arm}-seed-{model.seed}-{key}.parquet"
+
+
+def _predict(store: SliceStore, ledger: TestLedger, model: FittedModel) -> pd.DataFrame:
+    test = store.open_test(ledger, model=f"{model.arm} seed {model.seed} {model.fit.weights_sha256}")
+    table = test.scans.copy()
+    table["brain_age_years"] = predict_ages(model.run, model.fit, test)
+    table["brain_age_delta_years"] = brain_age_delta(table["brain_age_years"].to_numpy(), table["age_years"].to_numpy())
+    return table
+
+
+def _label(table: pd.DataFrame, model: FittedModel) -> pd.DataFrame:
+    return table.assign(arm=model.arm, seed=model.seed)[COLUMNS]

@@ -1,0 +1,218 @@
+"""What an experiment would run and what it would cost, from a measured step; nothing is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from brainage_ray.config import (
+    BackboneConfig,
+    Experiment,
+    ImportedWeights,
+    PreprocessingConfig,
+    TrainingConfig,
+    TrainingRun,
+)
+from brainage_ray.config.data import PhantomSource, Split, TableSource
+from brainage_ray.data.sources import phantoms_missing, read_source
+from brainage_ray.data.splits import assign_splits
+from brainage_ray.errors import ConfigError
+from brainage_ray.execution import StudyPlan, count_trials
+from brainage_ray.pipeline.chains import chains
+from brainage_ray.training.measure import measure_step
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+BRAIN_HEIGHT_MM = 140.0
+"""Of an adult, from the cerebellum to the top: what a segmentation case is counted with."""
+CPU_BATCH = 16
+"""Slices of a measured step on a CPU, where a slice costs about the same in any larger batch."""
+BYTES_PER_PIXEL = 2
+BYTES_PER_WEIGHT = 4
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One line of the plan."""
+
+    stage: str
+    what: str
+    runs: int
+    """Trainings."""
+    epochs: int
+    """Of each run, at most."""
+    hours: float
+    """On this machine, one run at a time."""
+    gigabytes: float
+    """Left on the disk."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much data there is, and how that is known."""
+
+    scans: Mapping[Split, int]
+    """Healthy scans by split."""
+    cases: int
+    source: str
+    """"read from the sources" or "expected by the experiment file"."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `--dry-run` prints."""
+
+    counts: Counts
+    rows: tuple[PlanRow, ...]
+    device: str
+
+    @property
+    def hours(self) -> float:
+        """Sum over the rows."""
+        return sum(row.hours for row in self.rows)
+
+    @property
+    def gigabytes(self) -> float:
+        """Sum over the rows."""
+        return sum(row.gigabytes for row in self.rows)
+
+
+class StepTimes:
+    """Seconds of one slice's training step on this machine, measured once for each network."""
+
+    def __init__(self, shape: tuple[int, int], gpu: bool, threads: int) -> None:
+        self._shape, self._gpu, self._threads = shape, gpu, threads
+        self._known: dict[tuple[str, BackboneConfig], tuple[float, int]] = {}
+
+    def measure(
+        self, task: Literal["age", "segmentation"], backbone: BackboneConfig, training: TrainingConfig
+    ) -> tuple[float, int]:
+        """Return (seconds per slice, weights of the network)."""
+        if (task, backbone) not in self._known:
+            batch = training.batch_size if self._gpu else min(training.batch_size, CPU_BATCH)
+            run = template_run(task, backbone, training.model_copy(update={"batch_size": batch}))
+            placed = run.model_copy(update={"device": "cuda" if self._gpu else "cpu", "threads": self._threads})
+            self._known[task, backbone] = measure_step(placed, self._shape)
+        return self._known[task, backbone]
+
+
+def make_plan(experiment: Experiment, workspace: Path) -> Plan:
+    """Count runs, hours and bytes.
+
+    Raises:
+        ConfigError: the sources are not on this machine and the file does not say how many scans to expect.
+    """
+    counts = count_data(experiment, workspace)
+    wants_gpu = max(experiment.resources.gpus_per_trial, experiment.resources.gpus_per_worker) > 0
+    gpu = wants_gpu and torch.cuda.is_available()
+    threads = max(1, int(experiment.resources.cpus_per_trial))
+    times = StepTimes(experiment.data.preprocessing.slice_shape, gpu, threads)
+    rows = (
+        _store_row(experiment, counts),
+        *_pretraining_rows(experiment, counts, times),
+        *_search_rows(experiment, counts, times),
+        *_refit_rows(experiment, counts, times),
+    )
+    return Plan(counts, rows, torch.cuda.get_device_name() if gpu else "CPU")
+
+
+def count_data(experiment: Experiment, workspace: Path) -> Counts:
+    """Count healthy scans and cases, from the sources where they are here, else from what the file expects."""
+    data, cache = experiment.data, workspace / "cache" / "phantoms"
+    places = [source.table if isinstance(source, TableSource) else source.root
+              for source in data.sources if not isinstance(source, PhantomSource)]  # fmt: skip
+    absent = [str(place) for place in places if not place.exists()]
+    if not absent and not phantoms_missing(data.sources, cache):
+        return _count_sources(experiment, cache)
+    if data.expected_scans is None:
+        problem = f"there is no {absent[0]}" if absent else "the phantoms are not made yet"
+        raise ConfigError(
+            f"The scans cannot be counted: {problem}", "Correct that, or say data.expected_scans to plan without them."
+        )
+    scans = {split: data.expected_scans.get(split, 0) for split in SPLITS}
+    return Counts(scans, data.expected_cases or 0, "expected by the experiment file")
+
+
+def _count_sources(experiment: Experiment, cache: Path) -> Counts:
+    scans = [scan for source in experiment.data.sources for scan in read_source(source, cache)]
+    faces = [scan for scan in scans if scan.segmentation is None]
+    assigned = assign_splits(faces, experiment.data.split, experiment.data.label_map, experiment.training.diagnoses)
+    healthy = [a for a in assigned if a.diagnosis in experiment.training.diagnoses]
+    splits = {name: sum(a.split == name for a in healthy) for name in SPLITS}
+    return Counts(splits, len(scans) - len(faces), "read from the sources")
+
+
+def _slices(preprocessing: PreprocessingConfig) -> int:
+    low, high = preprocessing.slice_range_mm
+    return ceil((high - low) / preprocessing.slice_step_mm)
+
+
+def _store_row(experiment: Experiment, counts: Counts) -> PlanRow:
+    preprocessing = experiment.data.preprocessing
+    pixels = preprocessing.slice_shape[0] * preprocessing.slice_shape[1]
+    age = sum(counts.scans.values()) * _slices(preprocessing) * pixels * BYTES_PER_PIXEL
+    cases = counts.cases * _case_slices(preprocessing) * pixels * (4 * BYTES_PER_PIXEL + 1)
+    # Each prepared scan is kept twice: in the cache, from which a store is made anew, and in the store.
+    what = f"{sum(counts.scans.values())} healthy scans, {counts.cases} cases"
+    return PlanRow("prepare", what, 0, 0, 0.0, 2 * (age + cases) / 1e9)
+
+
+def _case_slices(preprocessing: PreprocessingConfig) -> int:
+    return ceil(BRAIN_HEIGHT_MM / preprocessing.slice_step_mm)
+
+
+def _pretraining_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> Iterator[PlanRow]:
+    for node in (node for level in chains(experiment) for node in level):
+        config = experiment.pretraining[node.chain[-1]]
+        if isinstance(config, ImportedWeights):
+            yield PlanRow("pretrain", f"{node.label}: import {Path(config.uri).name}", 0, 0, 0.0, 0.1)
+        else:
+            slices = counts.cases * (1 - experiment.data.split.case_validation_fraction)
+            slices *= _case_slices(experiment.data.preprocessing)
+            work = (config.seeds, config.training, slices)
+            yield _row("pretrain", node.label, work, times.measure("segmentation", node.backbone, config.training))
+
+
+def _row(stage: str, what: str, work: tuple[int, TrainingConfig, float], cost: tuple[float, int]) -> PlanRow:
+    """Multiply out: runs x epochs x slices x seconds, and three times the weights for Adam's checkpoint."""
+    runs, training, slices = work
+    seconds, weights = cost
+    hours = runs * training.max_epochs * slices * seconds / 3600
+    return PlanRow(stage, what, runs, training.max_epochs, hours, runs * 4 * weights * BYTES_PER_WEIGHT / 1e9)
+
+
+def _search_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> Iterator[PlanRow]:
+    slices = counts.scans["train"] * _slices(experiment.data.preprocessing)
+    for name, arm in experiment.arms.items():
+        trials = trials_of(experiment, name)
+        runs = trials * experiment.search.seeds_per_trial
+        seconds, _ = times.measure("age", arm.backbone, experiment.training)
+        hours = runs * experiment.training.max_epochs * slices * seconds / 3600
+        what = f"{name}: {trials} trials x {experiment.search.seeds_per_trial} seeds, {experiment.search.sampler}"
+        yield PlanRow("search", what, runs, experiment.training.max_epochs, hours, 0.0)
+
+
+def template_run(
+    task: Literal["age", "segmentation"], backbone: BackboneConfig, training: TrainingConfig
+) -> TrainingRun:
+    """Return a training without data, to count and to measure with."""
+    return TrainingRun(
+        task=task, backbone=backbone, training=training, seed=0, store=Path(), store_hash="", folder=Path()
+    )
+
+
+def trials_of(experiment: Experiment, arm: str) -> int:
+    """Return how many trials the search of an arm has."""
+    run = template_run("age", experiment.arms[arm].backbone, experiment.training)
+    return count_trials(StudyPlan(arm, run, experiment.search, Path()))
+
+
+def _refit_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> Iterator[PlanRow]:
+    slices = (counts.scans["train"] + counts.scans["validation"]) * _slices(experiment.data.preprocessing)
+    for name, arm in experiment.arms.items():
+        work = (len(experiment.refit.seeds), experiment.training, float(slices))
+        yield _row("refit", name, work, times.measure("age", arm.backbone, experiment.training))

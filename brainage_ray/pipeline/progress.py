@@ -1,0 +1,107 @@
+"""How long work shows itself: bars that the command line draws, fed by what trainings report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from brainage_ray.training.recorder import Recorder, RunInfo, Status
+
+
+class Progress(Protocol):
+    """One bar at a time, and lines between the bars."""
+
+    def begin(self, name: str, total: int, unit: str) -> None:
+        """Start a bar over `total` units."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Move the bar on; a note replaces the last one."""
+
+    def end(self) -> None:
+        """Take the bar away."""
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+
+class Silent:
+    """Shows nothing; for notebooks and tests."""
+
+    def begin(self, name: str, total: int, unit: str) -> None:
+        """Ignore a bar."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Ignore a step."""
+
+    def end(self) -> None:
+        """Ignore an end."""
+
+    def say(self, line: str) -> None:
+        """Ignore a line."""
+
+
+class EpochProgress:
+    """A recorder that moves a bar by one for each epoch and notes what is best so far.
+
+    Args:
+        progress: where the bar is.
+        epochs: how many epochs a run has, by its key; other runs have `default_epochs`.
+        default_epochs: for runs that are not in `epochs`.
+    """
+
+    def __init__(self, progress: Progress, epochs: Mapping[str, int], default_epochs: int = 0) -> None:
+        self._progress = progress
+        self._epochs = epochs
+        self._default = default_epochs
+        self._seen: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+        self._best: tuple[float, str] | None = None
+
+    def started(self, run: RunInfo) -> None:
+        """Remember the run's name for the note."""
+        self._names[run.key] = run.name
+
+    def epoch(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Move the bar to this epoch; epochs of an earlier start count as done."""
+        steps = epoch - self._seen.get(key, 0)
+        if steps > 0:
+            self._seen[key] = epoch
+            self._progress.advance(steps, self._note(key, metrics))
+
+    def finished(self, key: str, status: Status, metrics: Mapping[str, float]) -> None:
+        """Count the epochs that a stopped run will not train any more."""
+        left = self._epochs.get(key, self._default) - self._seen.get(key, 0)
+        if left > 0:
+            self._progress.advance(left)
+        self._seen[key] = self._epochs.get(key, self._default)
+
+    def _note(self, key: str, metrics: Mapping[str, float]) -> str:
+        if "validation_mae" in metrics:
+            candidate = (metrics["validation_mae"], self._names.get(key, key))
+            self._best = min(self._best or candidate, candidate)
+            return f"best {self._best[0]:.2f} years ({self._best[1]})"
+        if "validation_dice_mean" in metrics:
+            return f"Dice {metrics['validation_dice_mean']:.3f} ({self._names.get(key, key)})"
+        return f"loss {metrics.get('train_loss', float('nan')):.4f} ({self._names.get(key, key)})"
+
+
+class Fanout:
+    """A recorder that passes everything on to several."""
+
+    def __init__(self, recorders: Sequence[Recorder]) -> None:
+        self._recorders = recorders
+
+    def started(self, run: RunInfo) -> None:
+        """Pass on."""
+        for recorder in self._recorders:
+            recorder.started(run)
+
+    def epoch(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Pass on."""
+        for recorder in self._recorders:
+            recorder.epoch(key, epoch, metrics)
+
+    def finished(self, key: str, status: Status, metrics: Mapping[str, float]) -> None:
+        """Pass on."""
+        for recorder in self._recorders:
+            recorder.finished(key, status, metrics)

@@ -1,0 +1,103 @@
+"""Stage 7 and 8: what an experiment came to, as files, in MLflow and as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from brainage_ray.config.base import digest
+from brainage_ray.data import atomic_write, code_version
+from brainage_ray.evaluation.summary import Summary
+from brainage_ray.pipeline.evaluate import write_table
+from brainage_ray.pipeline.model_folder import write_model_folder
+from brainage_ray.pipeline.prepare import Prepared
+from brainage_ray.pipeline.pretrain import Pretrained
+from brainage_ray.pipeline.refit import FittedModel
+from brainage_ray.pipeline.search import Searched
+from brainage_ray.pipeline.select import winner
+from brainage_ray.pipeline.session import Session
+
+RESULTS = "results.json"
+PREDICTIONS = "predictions.parquet"
+MODELS_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the stages before came to."""
+
+    prepared: Prepared
+    pretrained: Pretrained
+    searched: Searched
+    models: Sequence[FittedModel]
+    predictions: pd.DataFrame
+    summary: Summary
+
+    @property
+    def winner(self) -> str:
+        """The arm with the lowest validation MAE."""
+        return winner(self.searched.selected)
+
+    def to_json(self, experiment: str) -> dict[str, Any]:
+        """Return the content of results.json."""
+        return {
+            "experiment": experiment,
+            "winner": self.winner,
+            "selected": {arm: chosen.to_json() for arm, chosen in self.searched.selected.items()},
+            "summary": self.summary.to_json(),
+            "models": [
+                {"arm": m.arm, "seed": m.seed, "sha256": m.fit.weights_sha256, "epochs": len(m.fit.curve)}
+                for m in self.models
+            ],
+            "data_hash": self.prepared.age.content_hash,
+        }
+
+
+def publish(session: Session, results: Results) -> bool:
+    """Write results.json and the models' folders, and put both into MLflow; once for the same results.
+
+    Returns:
+        Whether anything is new.
+    """
+    content = results.to_json(session.experiment.name)
+    path = session.folder / RESULTS
+    key = digest(content)
+    if path.is_file() and json.loads(path.read_text()).get("key") == key and (session.folder / PREDICTIONS).is_file():
+        return False
+    write_table(session.folder / PREDICTIONS, results.predictions)
+    for arm in session.experiment.arms:
+        _publish_arm(session, results, arm)
+    tracker = session.tracking.tracker
+    tracker.tag({"winner": results.winner})
+    tracker.log_files(session.folder / PREDICTIONS)
+    tracked = tracker.flush(MODELS_TIMEOUT_S)  # what MLflow did not get is published again by the next start
+    with atomic_write(path) as file:
+        about = {"key": key if tracked else None, "commit": code_version()}
+        file.write(json.dumps(about | content, indent=1).encode())
+    tracker.log_files(path)
+    return True
+
+
+def models_folder(session: Session, arm: str) -> Path:
+    """Return the folder with the final models of an arm."""
+    return session.folder / "models" / arm
+
+
+def _publish_arm(session: Session, results: Results, arm: str) -> None:
+    models = [model for model in results.models if model.arm == arm]
+    folder = models_folder(session, arm)
+    described = write_model_folder(folder, session.experiment.name, results.prepared.age.preprocessing, models)
+    summary = results.summary.arm(arm)
+    tracker = session.tracking.tracker
+    tracker.log_models(arm, folder, digest(described.to_json()))
+    numbers = {
+        "validation_mae": results.searched.selected[arm].validation_mae,
+        "test_mae_mean": summary.mae.mean_years,
+        "test_mae_sd": summary.mae.sd_years,
+    }
+    tracker.summary({name: value for name, value in numbers.items() if value is not None}, arm)

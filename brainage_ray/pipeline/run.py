@@ -1,0 +1,94 @@
+"""The science in order; each stage does only what is not done yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from brainage_ray.config import Experiment
+from brainage_ray.errors import ConfigError
+from brainage_ray.evaluation.summary import Summary
+from brainage_ray.pipeline.evaluate import evaluate
+from brainage_ray.pipeline.prepare import prepare
+from brainage_ray.pipeline.pretrain import pretrain
+from brainage_ray.pipeline.progress import Progress, Silent
+from brainage_ray.pipeline.refit import refit
+from brainage_ray.pipeline.report import make_page
+from brainage_ray.pipeline.results import Results, publish
+from brainage_ray.pipeline.search import search
+from brainage_ray.pipeline.session import open_session
+
+Stage = Literal["prepare", "pretrain", "search", "refit", "evaluate", "report"]
+STAGES: tuple[str, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """What an experiment came to."""
+
+    experiment: str
+    folder: Path
+    winner: str
+    """The arm with the lowest validation MAE."""
+    summary: Summary
+    validation_mae: Mapping[str, float]
+    """Of each arm's chosen trial, years."""
+    page: Path | None
+    """report/index.html; None where the run ended before the report."""
+
+
+def run_experiment(
+    experiment: Experiment,
+    workspace: Path,
+    address: str | None = None,
+    until: str = "report",
+    progress: Progress | None = None,
+) -> ExperimentResult | None:
+    """Run an experiment, or go on with it.
+
+    Args:
+        experiment: what to run.
+        workspace: folder for everything that is made.
+        address: of a Ray cluster; None for one on this machine, started when it is first needed.
+        until: the last stage to run.
+        progress: where bars are drawn.
+
+    Returns:
+        The result, or None where the run ended before the evaluation.
+
+    Raises:
+        BrainageError: what failed; everything done before is kept.
+    """
+    check_stage(until)
+    with open_session(experiment, workspace, address, progress or Silent()) as session:
+        prepared = prepare(session)
+        session.tracking.tags["data_hash"] = prepared.age.content_hash
+        if until == "prepare":
+            return None
+        pretrained = pretrain(session, prepared)
+        if until == "pretrain":
+            return None
+        searched = search(session, prepared, pretrained)
+        if until == "search":
+            return None
+        models = refit(session, prepared, pretrained, searched.selected)
+        if until == "refit":
+            return None
+        predictions, summary = evaluate(session, prepared, models)
+        results = Results(prepared, pretrained, searched, models, predictions, summary)
+        publish(session, results)
+        page = make_page(session, results) if until == "report" else None
+        validation = {arm: chosen.validation_mae for arm, chosen in searched.selected.items()}
+        return ExperimentResult(experiment.name, session.folder, results.winner, summary, validation, page)
+
+
+def check_stage(until: str) -> None:
+    """Refuse the name of a stage that there is not.
+
+    Raises:
+        ConfigError: naming the stages.
+    """
+    if until not in STAGES:
+        raise ConfigError(f"--until {until}: there is no such stage", f"Stages: {', '.join(STAGES)}.")

@@ -1,0 +1,51 @@
+"""Small things that every stage that trains needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from brainage_ray.config import FitResult, RefitConfig, SegmentationPretraining, TrainingRun
+from brainage_ray.execution import Job, run_training_jobs
+from brainage_ray.pipeline.session import Session
+from brainage_ray.training import read_result
+
+
+def in_folder(run: TrainingRun, base: Path) -> TrainingRun:
+    """Give a run a folder named by its key, so that a changed setting never meets old files."""
+    return run.model_copy(update={"folder": base.with_name(f"{base.name}-{run.key}")})
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings into dotted paths."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}.{key}" if prefix else key
+        leaves |= flat(value, path) if isinstance(value, Mapping) else {path: value}
+    return leaves
+
+
+def team(config: RefitConfig | SegmentationPretraining) -> int:
+    """Return how many workers train one run together."""
+    return config.workers if config.parallel == "ddp" else 1
+
+
+def train_all(
+    session: Session, name: str, jobs: Sequence[Job], config: RefitConfig | SegmentationPretraining
+) -> dict[str, FitResult]:
+    """Train the jobs that have no result yet, as one Ray Train job under one bar.
+
+    Returns:
+        Every job's result by the key of its run.
+
+    Raises:
+        TrialFailed: a training ended with NaN or an error; the others are kept.
+    """
+    fits = [read_result(job.run) for job in jobs]
+    if None in fits:
+        epochs = {job.run.key: job.run.epochs for job in jobs}
+        with session.bar(name, sum(epochs.values()), "epochs"):
+            fits = [*run_training_jobs(session.cluster, jobs, config.workers, config.parallel,
+                                       session.experiment.resources, session.recorder(epochs))]  # fmt: skip
+    return {fit.key: fit for fit in fits if fit is not None}

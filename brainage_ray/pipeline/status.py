@@ -1,0 +1,139 @@
+"""How far an experiment is: the keys that a run would use, looked up; nothing is started or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainage_ray.config import Experiment, FitResult, SegmentationPretraining
+from brainage_ray.data.sources import phantoms_missing
+from brainage_ray.errors import TrialFailed
+from brainage_ray.execution import Cluster, Job, count_trials, load_study_result
+from brainage_ray.pipeline.chains import Node, chains
+from brainage_ray.pipeline.evaluate import prediction_file
+from brainage_ray.pipeline.plan import trials_of
+from brainage_ray.pipeline.prepare import LEDGER, Prepared, open_prepared, read_scans, store_folder
+from brainage_ray.pipeline.pretrain import Pretrained, encoder_of, imported, segmentation_jobs
+from brainage_ray.pipeline.progress import Silent
+from brainage_ray.pipeline.refit import FittedModel, refit_jobs
+from brainage_ray.pipeline.report import PAGE
+from brainage_ray.pipeline.search import study_plan
+from brainage_ray.pipeline.select import Selected, select, winner
+from brainage_ray.pipeline.session import Session, Tracking, make_tracker
+from brainage_ray.training import read_result
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """How far one part of a stage is."""
+
+    stage: str
+    what: str
+    done: int
+    total: int
+    note: str = ""
+
+
+def read_status(experiment: Experiment, workspace: Path) -> list[StatusRow]:
+    """Return how far each stage is; a stage whose inputs are not there yet has nothing done."""
+    session = Session(experiment, workspace, Cluster(), Tracking(make_tracker(experiment, workspace)), Silent())
+    return list(_rows(session))
+
+
+def _rows(session: Session) -> Iterator[StatusRow]:
+    prepared = _prepared(session)
+    yield StatusRow("prepare", "store", int(prepared is not None), 1, _counts(prepared))
+    pretrained = Pretrained({}, {})
+    for node in (node for level in chains(session.experiment) for node in level):
+        yield _pretraining(session, prepared, pretrained, node)
+    selected: dict[str, Selected] = {}
+    for arm in session.experiment.arms:
+        yield _search(session, prepared, pretrained, arm, selected)
+    models: list[FittedModel] = []
+    for arm in session.experiment.arms:
+        yield _refit(session, prepared, pretrained, arm, selected, models)
+    yield _evaluation(session, prepared, models)
+    page = session.folder / PAGE
+    note = f"chosen on validation: {winner(selected)}" if len(selected) == len(session.experiment.arms) else ""
+    yield StatusRow("report", "page", int(page.is_file()), 1, note)
+
+
+def _prepared(session: Session) -> Prepared | None:
+    data = session.experiment.data
+    if not (session.folder / "store").is_dir() or phantoms_missing(data.sources, session.cache / "phantoms"):
+        return None  # reading the sources would make phantoms
+    folder = store_folder(session, read_scans(session))
+    return open_prepared(folder) if (folder / LEDGER).is_file() else None
+
+
+def _counts(prepared: Prepared | None) -> str:
+    if prepared is None:
+        return ""
+    counts = prepared.ledger["status"].value_counts()
+    return ", ".join(f"{counts[status]} {status}" for status in ("done", "failed", "excluded") if status in counts)
+
+
+def _pretraining(session: Session, prepared: Prepared | None, known: Pretrained, node: Node) -> StatusRow:
+    config = session.experiment.pretraining[node.chain[-1]]
+    if not isinstance(config, SegmentationPretraining):
+        weights = imported(session, config, node)
+        known.weights.update({node: (weights,)} if weights else {})
+        return StatusRow("pretrain", node.label, int(weights is not None), 1)
+    if prepared is None or prepared.segmentation is None or not _has(known, node, node.chain[:-1]):
+        return StatusRow("pretrain", node.label, 0, config.seeds)
+    fits = _results(segmentation_jobs(session, prepared, config, node, known))
+    if len(fits) == config.seeds:
+        known.weights[node] = tuple(encoder_of(fit) for fit in fits)
+    dice = [fit.curve[-1]["validation_dice_mean"] for fit in fits if "validation_dice_mean" in fit.curve[-1]]
+    return StatusRow("pretrain", node.label, len(fits), config.seeds, f"Dice {max(dice):.3f}" if dice else "")
+
+
+def _has(known: Pretrained, node: Node, chain: tuple[str, ...]) -> bool:
+    return not chain or Node(node.backbone, chain) in known.weights
+
+
+def _results(jobs: list[Job]) -> list[FitResult]:
+    return [fit for job in jobs if (fit := read_result(job.run)) is not None]
+
+
+def _search(
+    session: Session, prepared: Prepared | None, known: Pretrained, name: str, selected: dict[str, Selected]
+) -> StatusRow:
+    arm = session.experiment.arms[name]
+    if prepared is None or (arm.pretraining and Node(arm.backbone, arm.pretraining) not in known.weights):
+        return StatusRow("search", name, 0, trials_of(session.experiment, name))
+    plan = study_plan(session, prepared, known, name)
+    study = load_study_result(plan.folder, count_trials(plan))
+    trials = study.trials if study else ()
+    done = sum(trial.state != "running" for trial in trials)
+    best = min((trial.best_value for trial in trials if trial.best_value is not None), default=None)
+    if study is not None and done >= count_trials(plan):
+        try:
+            selected[name] = select(name, study)
+        except TrialFailed as error:
+            return StatusRow("search", name, done, count_trials(plan), error.problem)
+    return StatusRow("search", name, done, count_trials(plan), f"best {best:.2f} years" if best is not None else "")
+
+
+def _refit(
+    session: Session,
+    prepared: Prepared | None,
+    known: Pretrained,
+    arm: str,
+    selected: dict[str, Selected],
+    models: list[FittedModel],
+) -> StatusRow:
+    total = len(session.experiment.refit.seeds)
+    if prepared is None or arm not in selected:
+        return StatusRow("refit", arm, 0, total)
+    jobs = refit_jobs(session, prepared, known, arm, selected[arm])
+    found = [FittedModel(arm, seed, job.run, fit) for seed, job in jobs.items() if (fit := read_result(job.run))]
+    models += found
+    return StatusRow("refit", arm, len(found), total)
+
+
+def _evaluation(session: Session, prepared: Prepared | None, models: list[FittedModel]) -> StatusRow:
+    total = len(session.experiment.refit.seeds) * len(session.experiment.arms)
+    done = sum(prediction_file(session, prepared, m).is_file() for m in models) if prepared else 0
+    return StatusRow("evaluate", "models", done, total)

@@ -1,0 +1,203 @@
+"""The command as a user types it: what it prints, its exit codes, and never a stack trace."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "ui", "pull", "predict",
+         "phantom"]  # fmt: skip
+
+
+def brainage(*arguments, cwd=None, timeout=300):
+    code = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
+    wide = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, cwd=cwd,
+                          env=wide, timeout=timeout, check=False)  # fmt: skip
+
+
+def complaint(done) -> str:
+    """The one paragraph on stderr, as one line."""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("brainage: ")
+    return " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Six small brains in a table, and an experiment on them."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "scans").mkdir()
+    grid = np.indices((40, 48, 40)) - np.array([20, 24, 20])[:, None, None, None]
+    mask = (grid**2).sum(0) < 17**2
+    for i in range(6):
+        volume = (100 + 10 * rng.standard_normal(mask.shape)) * mask
+        image = nib.Nifti1Image(volume.astype(np.float32), np.diag([4.0, 4.0, 4.0, 1.0]))
+        nib.save(image, tmp_path / "scans" / f"s{i}.nii.gz")
+    rows = [f"s{i},{50 + i},F,CN,scans/s{i}.nii.gz" for i in range(6)]
+    table = tmp_path / "people.csv"
+    table.write_text("\n".join(["subject,age_years,sex,diagnosis,image", *rows]) + "\n")
+    experiment = {
+        "name": "small",
+        "data": {
+            "sources": [{"kind": "table", "table": "people.csv", "cohort": "X"}],
+            "preprocessing": {"voxel_mm": 4.0, "slice_range_mm": [40.0, 100.0], "slice_step_mm": 20.0,
+                              "slice_shape": [48, 48]},
+            "split": {"fractions": {"train": 0.5, "validation": 0.25, "test": 0.25}},
+        },
+        "arms": {"unet": {"backbone": {"kind": "unet", "width": 0.125, "depth": 3}}},
+        "search": {"space": {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1.0e-4, "high": 0.01}}}},
+    }  # fmt: skip
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(experiment))
+    return path
+
+
+def test_help_names_every_verb_and_needs_no_torch():
+    done = brainage("--help")
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in VERBS)
+    heavy = "{'torch', 'ray', 'mlflow', 'pandas'}"
+    code = f"import sys; import brainage_ray.cli; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb):
+    done = brainage(verb, "--help")
+    assert done.returncode == 0
+    assert f"brainage {verb}" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "experiments/quickstrat.yaml"], ["quickstrat.yaml", "Did you mean", "quickstart.yaml"]),
+        (["run", "experiments/quickstart.yaml", "--set", "trainin.max_epochs=3"], ["trainin", '"training"']),
+        (["run", "experiments/quickstart.yaml", "--until", "serach"], ["serach", "search"]),
+        (["run", "experiments/quickstart.yaml", "--set", "training.max_epochs=0"], ["training.max_epochs", "0"]),
+        (["search", "experiments/quickstart.yaml", "--set", "search.sampler=grid"], ["choices"]),
+        (["pull", "nothing/unet", "--workspace", "no-such-folder"], ["no-such-folder"]),
+        (["ui", "--workspace", "no-such-folder"], ["no-such-folder"]),
+        (["predict", "scan.nii.gz", "--model", "no-such-model"], ["no-such-model", "brainage pull"]),
+        (["phantom", "--out", "brainage_ray"], ["brainage_ray", "not empty"]),
+    ],
+)
+def test_what_the_user_wrote_wrong_is_exit_code_2(arguments, words):
+    done = brainage(*arguments, cwd=ROOT)
+    assert done.returncode in ({2} if arguments[0] not in ("pull", "ui") else {1, 2})
+    for word in words:
+        assert word in complaint(done)
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["nonsense"], ["run", "x.yaml", "--no-such-option"], ["phantom"]])
+def test_wrong_usage_is_exit_code_2(arguments):
+    done = brainage(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+BAD_TABLES = {
+    "age that is no number": (lambda t: t.replace("51,", "fifty,", 1), ["people.csv", "line 3", "fifty"]),
+    "age out of range": (lambda t: t.replace("51,", "510,", 1), ["people.csv", "510"]),
+    "unknown label": (lambda t: t.replace("CN", "XX", 1), ["XX", "label_map"]),
+    "missing column": (lambda t: t.replace("age_years", "age"), ["people.csv", "age_years"]),
+    "missing image": (lambda t: t.replace("s3.nii.gz", "s33.nii.gz"), ["s33.nii.gz"]),
+    "empty": (lambda t: "", ["people.csv"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_what_is_wrong_in_a_table_is_named(people, name):
+    change, words = BAD_TABLES[name]
+    table = people.parent / "people.csv"
+    table.write_text(change(table.read_text()))
+    done = brainage("prepare", people, "--workspace", people.parent / "runs")
+    assert done.returncode == 2
+    for word in words:
+        assert word in complaint(done)
+
+
+@pytest.mark.ray
+def test_a_truncated_scan_is_exit_code_1_and_the_others_are_kept(people):
+    scan = people.parent / "scans" / "s2.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:5000])
+    done = brainage("prepare", people, "--workspace", people.parent / "runs")
+    assert done.returncode == 1
+    message = complaint(done)
+    assert "s2.nii.gz" in message
+    assert "max_failures" in message
+    assert len(list((people.parent / "runs" / "cache" / "scans").glob("*/*.json"))) == 5
+    again = brainage("prepare", people, "--workspace", people.parent / "runs", "--set", "data.max_failures=1")
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.ray
+def test_debug_shows_the_trace(people):
+    (people.parent / "scans" / "s2.nii.gz").write_bytes(gzip.compress(b"no scan"))
+    done = brainage("prepare", people, "--workspace", people.parent / "runs", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_workspace_that_cannot_be_written_is_named(people):
+    file = people.parent / "file"
+    file.write_text("")
+    done = brainage("prepare", people, "--workspace", file)
+    assert done.returncode == 1
+    assert str(file) in complaint(done)
+
+
+def test_an_address_where_no_cluster_is_fails_in_words(people):
+    done = brainage("prepare", people, "--workspace", people.parent / "runs", "--address", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in complaint(done)
+
+
+def test_phantoms_are_written_as_asked(tmp_path):
+    done = brainage("phantom", "--out", tmp_path / "p", "--subjects", "2", "--tumours", "1", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "p" / "ADNI").glob("*_S_*"))) >= 2
+    assert len(list((tmp_path / "p" / "BraTS").glob("*/*_seg.nii.gz"))) == 1
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
+    code = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
+    command = [sys.executable, "-c", code, "phantom", "--out", str(tmp_path / "p"), "--subjects", "500"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert "phantoms: 5" in running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        _, complaints = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Stopped" in complaints
+    assert "Traceback" not in complaints
+
+
+def test_status_of_what_never_ran_touches_nothing(people, tmp_path):
+    done = brainage("status", people, "--workspace", tmp_path / "none")
+    assert done.returncode == 0, done.stderr
+    assert "0 of 1" in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_the_papers_six_arms_counts_its_ninety_runs():
+    small = json.dumps({"kind": "unet", "width": 0.125, "depth": 3})
+    shrunk = [f"--set=arms.{arm}.backbone={small}" for arm in ("unet", "unet+brats")]
+    done = brainage("run", "experiments/bracis2023.yaml", "--dry-run", *shrunk, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.split())
+    assert words.count("3 trials x 5 seeds") == 6
+    assert "train 606" in words
+    assert "expected by the experiment file" in words

@@ -1,0 +1,205 @@
+"""One small experiment from phantoms to predictions, through every stage, for real."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+
+from brainage_ray.config import load_experiment
+from brainage_ray.errors import ConfigError, DataError, EngineError
+from brainage_ray.evaluation.predictions import COLUMNS
+from brainage_ray.pipeline import predict, pull, read_status, run_experiment
+from brainage_ray.pipeline.session import _alone
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+EXPERIMENT = {
+    "name": "tiny",
+    "data": {
+        "sources": [{"kind": "phantom", "subjects": 24, "tumours": 3, "seed": 0}],
+        "preprocessing": {
+            "voxel_mm": 4.0, "slice_range_mm": [60.0, 100.0], "slice_step_mm": 20.0, "slice_shape": [48, 48],
+        },
+        "split": {"rule": "by_subject", "fractions": {"train": 0.5, "validation": 0.25, "test": 0.25}},
+    },
+    "arms": {
+        "unet": {"backbone": {"kind": "unet", "width": 0.125, "depth": 3}},
+        "unet+brats": {"backbone": {"kind": "unet", "width": 0.125, "depth": 3}, "pretraining": ["brats"]},
+    },
+    "pretraining": {"brats": {"kind": "segmentation", "training": {"max_epochs": 1, "batch_size": 8}}},
+    "training": {"max_epochs": 2, "batch_size": 8},
+    "search": {
+        "space": {"parameters": {"training.optimizer.lr": {"type": "categorical", "choices": [1.0e-3, 1.0e-2]}}},
+        "sampler": "grid",
+    },
+    "refit": {"seeds": [0, 1], "workers": 2},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("experiment") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(EXPERIMENT))
+    return path
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def result(file, workspace, cluster):
+    return run_experiment(load_experiment(file), workspace)
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    ignored = {".lock", "experiment.json"}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ignored]
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+
+def test_every_stage_leaves_what_the_readme_names(result, workspace):
+    folder = workspace / "tiny"
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    assert list(predictions.columns) == COLUMNS
+    assert set(predictions["arm"]) == {"unet", "unet+brats"}
+    assert set(predictions["seed"]) == {0, 1}
+    assert (predictions["split"] == "test").all()
+    assert (predictions["brain_age_years"] - predictions["age_years"]).equals(predictions["brain_age_delta_years"])
+    results = json.loads((folder / "results.json").read_text())
+    assert results["winner"] == result.winner in {"unet", "unet+brats"}
+    assert result.page == folder / "report" / "index.html"
+    assert "<svg" in result.page.read_text()
+    assert (folder / "report" / "report.md").is_file()
+    assert (workspace / "mlflow.db").is_file()
+
+
+def test_no_person_is_in_two_splits_and_every_input_is_on_the_record(result, workspace):
+    (store,) = (workspace / "tiny" / "store").iterdir()
+    manifest = pd.read_parquet(store / "age" / "manifest.parquet")
+    assert (manifest.groupby("person")["split"].nunique() == 1).all()
+    ledger = pd.read_parquet(store / "ledger.parquet")
+    cases = pd.read_parquet(store / "segmentation" / "manifest.parquet")
+    assert (ledger["status"] == "done").sum() == len(manifest) + len(cases)
+    assert set(ledger["status"]) <= {"done", "excluded"}
+
+
+def test_the_test_split_was_opened_once_per_final_model(result, workspace):
+    lines = (workspace / "tiny" / "test_ledger.jsonl").read_text().splitlines()
+    assert len(lines) == 4
+    assert len({json.loads(line)["model"] for line in lines}) == 4
+
+
+def test_mlflow_holds_the_nested_runs(result, workspace):
+    client = mlflow.MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+
+    def path(run) -> str:
+        parent = runs.get(run.data.tags.get("mlflow.parentRunId"))
+        return f"{path(parent)}/{run.info.run_name}" if parent else run.info.run_name
+
+    paths = sorted(path(run) for run in runs.values())
+    for arm in ("unet", "unet+brats"):
+        assert sum(p.startswith(f"tiny/{arm}/study/") for p in paths) == 2
+        assert sum(p.startswith(f"tiny/{arm}/refit/") for p in paths) == 2
+    assert sum(p.startswith("tiny/pretraining/unet+brats/") for p in paths) == 1
+    assert all(run.info.status == "FINISHED" for run in runs.values())
+
+
+def test_a_second_run_does_nothing_again(result, file, workspace):
+    before = contents(workspace)
+    again = run_experiment(load_experiment(file), workspace)
+    assert contents(workspace) == before
+    assert again.summary == result.summary
+
+
+def test_status_counts_what_is_done(result, file, workspace, tmp_path):
+    rows = read_status(load_experiment(file), workspace)
+    assert [row.stage for row in rows] == [
+        "prepare", "pretrain", "search", "search", "refit", "refit", "evaluate", "report",
+    ]  # fmt: skip
+    assert all(row.done == row.total for row in rows)
+    assert "years" in rows[2].note
+    fresh = read_status(load_experiment(file), tmp_path)
+    assert [row.total for row in fresh] == [row.total for row in rows]
+    assert all(row.done == 0 for row in fresh)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_seed_redoes_just_the_refit_that_needs_it(result, file, workspace, tmp_path):
+    copy = tmp_path / "workspace"
+    shutil.copytree(workspace, copy)
+    before = contents(copy / "tiny")
+    run_experiment(load_experiment(file, ["refit.seeds=[0, 1, 2]"]), copy)
+    after = contents(copy / "tiny")
+    changed = {path for path in after if after[path] != before.get(path)}
+    parts = {Path(path).relative_to(copy / "tiny").parts[0] for path in changed}
+    assert not parts & {"store", "pretraining", "search"}
+    assert all("seed-2" in path for path in changed if "/refit/" in path)
+    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 6
+
+
+def test_pulled_models_predict_new_scans(result, workspace, tmp_path):
+    described = pull("tiny/unet+brats", tmp_path / "models", workspace)
+    assert [member.seed for member in described.members] == [0, 1]
+    scans = sorted(workspace.glob("cache/phantoms/*/ADNI/**/*.nii.gz"))[:2]
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(scans[0].read_bytes()[:1000])
+    table = predict(tmp_path / "models", [scans[0], broken, scans[1], tmp_path / "absent.nii.gz"])
+    assert list(table["error"] == "") == [True, False, True, False]
+    good = table[table["error"] == ""]
+    assert good["brain_age_years"].between(0, 200).all()
+    assert good["brain_age_sd_years"].notna().all()
+    assert "broken.nii.gz" in table["error"][1]
+    assert "absent.nii.gz" in table["error"][3]
+
+
+def test_predictions_of_a_pulled_model_are_those_of_the_evaluation(result, workspace, tmp_path):
+    predictions = pd.read_parquet(workspace / "tiny" / "predictions.parquet")
+    row = predictions[predictions["arm"] == result.winner].iloc[0]
+    pull("tiny", tmp_path / "models", workspace)
+    (scan,) = workspace.glob(f"cache/phantoms/*/ADNI/**/*{row['image']}.nii.gz")
+    table = predict(tmp_path / "models", [scan])
+    seeds = predictions[(predictions["arm"] == result.winner) & (predictions["image"] == row["image"])]
+    assert table["brain_age_years"][0] == pytest.approx(seeds["brain_age_years"].mean(), abs=0.01)
+
+
+def test_pull_says_what_there_is(result, workspace, tmp_path):
+    with pytest.raises(EngineError, match=r"unet\+brats"):
+        pull("tiny/resnet", tmp_path / "a", workspace)
+    with pytest.raises(ConfigError, match=r"Finished here: tiny"):
+        pull("nothing", tmp_path / "b", workspace)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="holds no model"):
+        pull("tiny", tmp_path / "full", workspace)
+    assert (tmp_path / "full" / "thesis.txt").is_file()
+
+
+def test_two_runs_at_once_are_refused(result, file, workspace):
+    with _alone(workspace / "tiny"), pytest.raises(EngineError, match="Another process is running tiny"):
+        run_experiment(load_experiment(file), workspace)
+
+
+def test_a_broken_scan_stops_the_run_and_keeps_the_others(result, file, workspace, tmp_path):
+    source = next(iter(workspace.glob("cache/phantoms/*/ADNI"))).parent
+    shutil.copytree(source, tmp_path / "data")
+    victim = sorted((tmp_path / "data" / "ADNI").rglob("*.nii.gz"))[0]
+    victim.write_bytes(victim.read_bytes()[:2000])
+    sources = [{"kind": "adni", "root": str(tmp_path / "data" / "ADNI")},
+               {"kind": "brats", "root": str(tmp_path / "data" / "BraTS")}]  # fmt: skip
+    change = [f"data.sources={json.dumps(sources)}"]
+    with pytest.raises(DataError, match=rf"1 of \d+ scans .*{victim.name}.*max_failures=1"):
+        run_experiment(load_experiment(file, change), tmp_path / "ws", until="prepare")
+    run_experiment(load_experiment(file, [*change, "data.max_failures=1"]), tmp_path / "ws", until="prepare")
+    (ledger,) = (tmp_path / "ws" / "tiny" / "store").glob("*/ledger.parquet")
+    table = pd.read_parquet(ledger)
+    assert (table["status"] == "failed").sum() == 1
