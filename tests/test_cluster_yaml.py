@@ -1,0 +1,121 @@
+"""cluster.yaml passes Ray's own checks, opens nothing to the world and names only what is there."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = (
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+)
+
+
+@pytest.fixture
+def cluster() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "cluster.yaml").read_text())
+
+
+@pytest.fixture
+def commands(cluster) -> list[str]:
+    return [command for name in COMMANDS for command in cluster.get(name, [])]
+
+
+def starts(cluster: dict[str, Any], role: str) -> list[str]:
+    return [c for c in cluster[f"{role}_start_ray_commands"] if "ray start" in c]
+
+
+def test_ray_takes_the_file_and_keeps_every_command(cluster):
+    prepared = prepare_config(copy.deepcopy(cluster))
+    validate_config(prepared)
+    for name in ("head_start_ray_commands", "worker_start_ray_commands", "file_mounts"):
+        assert prepared[name] == cluster[name]
+    assert prepared["head_setup_commands"][: len(cluster["setup_commands"])] == cluster["setup_commands"]
+
+
+def test_ray_refuses_an_unknown_key(cluster):
+    prepared = prepare_config(copy.deepcopy(cluster) | {"learning_rate": 1.0e-4})
+    with pytest.raises(jsonschema.ValidationError, match="learning_rate"):
+        validate_config(prepared)
+
+
+def test_workers_come_from_zero_on_spot_and_go_when_idle(cluster):
+    types = cluster["available_node_types"]
+    workers = {name: kind for name, kind in types.items() if name != cluster["head_node_type"]}
+    assert "GPU" not in types["head"]["resources"]
+    assert any(kind["resources"].get("GPU") for kind in workers.values())
+    for kind in workers.values():
+        assert kind["min_workers"] == 0
+        assert 0 < kind["max_workers"] <= cluster["max_workers"]
+        assert kind["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert 0 < cluster["idle_timeout_minutes"] <= 30
+
+
+def test_pages_listen_on_the_loopback_only(cluster, commands):
+    (head,) = starts(cluster, "head")
+    assert "--dashboard-host=127.0.0.1" in shlex.split(head)
+    (mlflow,) = [c for c in commands if "mlflow server" in c]
+    assert "--host 127.0.0.1" in mlflow
+    assert not re.search(r"(?<![\d.])0\.0\.0\.0", "\n".join(commands))
+
+
+def test_every_node_asks_for_the_token_and_gets_it_as_a_file(cluster):
+    for role in ("head", "worker"):
+        (command,) = starts(cluster, role)
+        assert "export RAY_AUTH_MODE=token" in command
+    assert cluster["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert not re.search(r"RAY_AUTH_TOKEN|[0-9a-f]{32}", (ROOT / "cluster.yaml").read_text())
+
+
+def test_nodes_install_exactly_the_pinned_packages(cluster, commands):
+    (install,) = [c for c in commands if "pip install" in c]
+    assert "-c constraints.txt '.[cluster]'" in install
+    assert "~/brainage/constraints.txt" in cluster["file_mounts"]
+
+
+def test_what_is_sent_is_in_the_repository_and_enough_to_install(cluster):
+    sent = {remote: local for remote, local in cluster["file_mounts"].items() if not local.startswith("~")}
+    missing = [local for local in sent.values() if not (ROOT / local).exists()]
+    assert missing == []
+    assert all(remote == f"~/brainage/{local}" for remote, local in sent.items())
+    assert {"pyproject.toml", "README.md", "LICENSE", "brainage_ray"} <= set(sent.values())
+
+
+def test_no_command_ends_processes_by_name(commands):
+    text = "\n".join(commands)
+    assert not re.search(r"\bray stop\b|pkill|killall", text)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_every_command_is_shell(commands):
+    for command in commands:
+        subprocess.run(["bash", "-n", "-c", command], check=True, capture_output=True)
+
+
+def test_a_command_that_runs_again_changes_nothing(cluster, tmp_path):
+    (remember,) = [c for c in cluster["setup_commands"] if ".profile" in c]
+    (tmp_path / ".profile").touch()
+    for _ in range(2):
+        subprocess.run(["bash", "-c", remember], check=True, env=os.environ | {"HOME": str(tmp_path)})
+    assert (tmp_path / ".profile").read_text().count("RAY_AUTH_MODE") == 1
+
+
+def test_no_hyperparameter_is_in_it(cluster):
+    words = set(re.findall(r"[a-z_]+", yaml.safe_dump(cluster)))
+    assert words.isdisjoint({"lr", "learning_rate", "batch_size", "epochs", "trials", "seeds", "optimizer"})
