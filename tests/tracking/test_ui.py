@@ -69,7 +69,7 @@ def test_the_server_shows_what_was_tracked_and_takes_more(workspace, port, trial
 
 
 def _wait_for(address):
-    for _ in range(600):
+    for _ in range(3000):
         try:
             with urllib.request.urlopen(address, timeout=5) as answer:
                 assert answer.status == 200

@@ -21,7 +21,7 @@ class FakeStore:
         self.gate.set()
 
     def write(self):
-        self.gate.wait(10)
+        self.gate.wait()
         self.calls += 1
         if self.error:
             raise self.error
@@ -45,6 +45,12 @@ def writer(store):
     writer.close(1.0)
 
 
+def wait_until(met):
+    """Wait for a condition; the test's own time limit ends a wait for what never comes."""
+    while not met():
+        time.sleep(0.01)
+
+
 def put(writer, store, *numbers):
     for number in numbers:
         writer.put(lambda number=number: store.waiting.append(number))
@@ -52,25 +58,23 @@ def put(writer, store, *numbers):
 
 def test_events_keep_their_order(writer, store):
     put(writer, store, *range(100))
-    assert writer.flush(5)
+    assert writer.flush(60)
     assert store.written == list(range(100))
 
 
 def test_events_are_written_without_a_flush(writer, store):
     put(writer, store, 1)
-    deadline = time.monotonic() + 5
-    while not store.written and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: store.written)
     assert store.written == [1]
 
 
 def test_a_bundle_waits_for_the_interval(store):
-    writer = WriteBehind(store, interval_s=60)
-    time.sleep(0.1)
+    writer = WriteBehind(store, interval_s=3600)
+    wait_until(lambda: store.calls)  # the first bundle waits for nothing
     put(writer, store, *range(50))
     time.sleep(0.1)
     assert store.written == []
-    assert writer.close(5) == 0
+    assert writer.close(60) == 0
     assert store.written == list(range(50))
     assert store.calls <= 3
 
@@ -82,9 +86,9 @@ def test_what_came_during_an_outage_is_written_after_it(writer, store, caplog):
         assert not writer.flush(0.3)
         put(writer, store, 3)
         assert not writer.flush(0.3)
-    assert store.calls > 1
+        wait_until(lambda: store.calls > 2)
     store.error = None
-    assert writer.flush(5)
+    assert writer.flush(60)
     assert store.written == [1, 2, 3]
     assert [record.getMessage() for record in caplog.records] == [
         "MLflow cannot be written (database is locked). Training goes on; the events are kept and tried again."
@@ -102,19 +106,17 @@ def test_close_tells_how_many_were_lost_and_takes_no_more(writer, store):
 
 
 def test_a_store_that_hangs_holds_up_nobody(writer, store):
-    store.gate.clear()
-    start = time.monotonic()
+    store.gate.clear()  # opened only after the test: one call that waits for the store waits for ever
     put(writer, store, *range(1000))
-    assert time.monotonic() - start < 0.5
     assert not writer.flush(0.2)
     assert writer.close(0.2) == 1000
-    assert time.monotonic() - start < 5
+    assert store.written == []
 
 
 def test_a_wrong_event_is_counted_and_does_not_stop_the_next(writer, store, caplog):
     writer.put(lambda: [][1])
     put(writer, store, 1)
-    assert writer.flush(5)
+    assert writer.flush(60)
     assert store.written == [1]
     assert writer.close(1) == 1
     assert "An event for MLflow is wrong" in caplog.text
@@ -124,5 +126,6 @@ def test_a_slow_store_is_written_to_less_often(store):
     store.write = lambda: (time.sleep(0.05), FakeStore.write(store))[1]
     writer = WriteBehind(store, interval_s=0.001)
     time.sleep(1.5)
+    calls = store.calls
     writer.close(1)
-    assert store.calls <= 4  # 0.05 s of work, 1 s of pause
+    assert calls <= 3  # 0.05 s of work, 1 s of pause

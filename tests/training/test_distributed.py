@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +59,9 @@ def train_in_group(rank: int, folder: str, runs: list[dict[str, Any]]) -> None:
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=WORKERS, timeout=timedelta(seconds=120))
     found = [_outcome(TrainingRun.model_validate_json(json.dumps(run)), rank) for run in runs]
     Path(folder, f"worker-{rank}.json").write_text(json.dumps(found))
+    # Models that wait for the garbage collector hold the group: its threads would outlive it, and one that lets go of a
+    # tensor while the interpreter ends aborts the process.
+    gc.collect()
     dist.destroy_process_group()
 
 
