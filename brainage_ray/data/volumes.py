@@ -20,6 +20,9 @@ _CLASS_OF_LABEL = {0: 0, 1: 1, 2: 2, 3: 3, 4: 3}
 _UNREADABLE = (
     OSError,
     EOFError,
+    MemoryError,  # a damaged header claims more voxels than any machine holds
+    OverflowError,
+    TypeError,
     ValueError,
     zlib.error,
     nib.filebasedimages.ImageFileError,
@@ -46,8 +49,8 @@ def read_volumes(scan: Scan) -> Volumes:
     front and up are. An oblique grid keeps its own axes, named by the nearest anatomical ones.
 
     Raises:
-        DataError: a file is missing, damaged, not three-dimensional, empty, not finite, without a
-            usable affine, on another grid than its neighbours, or has an unknown label.
+        DataError: a file is missing, damaged, not three-dimensional, empty, not finite, of colours or complex
+            numbers, without an orientation, on another grid than its neighbours, or has an unknown label.
     """
     names = ("t1",) if scan.segmentation is None else MODALITIES
     if missing := [name for name in names if name not in scan.files]:
@@ -72,14 +75,16 @@ def read_volumes(scan: Scan) -> Volumes:
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return a file's voxels (float32, RAS) and their affine."""
     try:
-        image = nib.squeeze_image(nib.load(path))  # type: ignore[no-untyped-call]
+        image = nib.load(path)
+        _check_orientation(path, image)
+        image = nib.squeeze_image(image)  # type: ignore[no-untyped-call]
         _check_header(path, image)
         image = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
         array = np.asarray(image.dataobj, dtype=np.float32)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", "Correct the path in the source's table or folder.") from None
     except _UNREADABLE as error:
-        problem = f"{path} cannot be read: {' '.join(str(error).split())}"
+        problem = f"{path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
         raise DataError(problem, "The file is damaged; get it again or leave the scan out.") from error
     if not np.isfinite(array).all():
         problem = f"{path} has {np.count_nonzero(~np.isfinite(array))} voxels that are NaN or infinite"
@@ -87,7 +92,20 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return array, image.affine
 
 
+def _check_orientation(path: Path, image: nib.filebasedimages.FileBasedImage) -> None:
+    """Refuse a file that does not say where right, front and up are: nibabel would make it up."""
+    fix = "Nobody can tell up from left in it; convert the scan anew, from DICOM, to NIfTI."
+    if not isinstance(image, nib.Nifti1Pair | nib.MGHImage):
+        kind = type(image).__name__
+        raise DataError(f"{path} has no orientation: it is no NIfTI or MGH file, but nibabel's {kind}", fix)
+    if isinstance(image, nib.Nifti1Pair) and not image.header["sform_code"] and not image.header["qform_code"]:
+        raise DataError(f"{path} has no orientation: its sform_code and qform_code are 0", fix)
+
+
 def _check_header(path: Path, image: nib.spatialimages.SpatialImage) -> None:
+    if (dtype := image.get_data_dtype()).kind not in "iuf":
+        problem = f"{path} has voxels of the type {dtype}, not one number each"
+        raise DataError(problem, "Give the brightness alone: no colours, no complex numbers.")
     if len(image.shape) != 3 or 0 in image.shape:
         shape = " x ".join(map(str, image.shape))
         raise DataError(f"{path} has the shape {shape}, not three dimensions", "Give one 3D volume a file.")
