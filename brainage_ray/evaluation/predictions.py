@@ -60,7 +60,7 @@ def pivot_predictions(predictions: pd.DataFrame, one_scan_per_subject: Literal["
 
     Args:
         predictions: one row per arm, seed and scan; the columns of COLUMNS.
-        one_scan_per_subject: "baseline" keeps each person's scan with the smallest session (then image).
+        one_scan_per_subject: "baseline" keeps each person's first scan, see baseline_scans; "all" keeps every one.
 
     Raises:
         DataError: as check_predictions.
@@ -81,8 +81,18 @@ def pivot_predictions(predictions: pd.DataFrame, one_scan_per_subject: Literal["
 
 
 def baseline_scans(scans: pd.DataFrame) -> pd.DataFrame:
-    """Return each person's first scan: the smallest session, then the smallest image id."""
-    return scans.sort_values(["person", "session", "image"], kind="stable").drop_duplicates("person").sort_index()
+    """Return each person's first scan: the youngest age, then the smallest session and image id.
+
+    Sessions are names, whose order is not that of time: 12 months come before 6.
+
+    Args:
+        scans: person, age_years, session and image; any unique index.
+
+    Returns:
+        One row a person, with its index, in the order of the index.
+    """
+    order = ["person", "age_years", "session", "image"]
+    return scans.sort_values(order, kind="stable").drop_duplicates("person").sort_index()
 
 
 def _check_rows(predictions: pd.DataFrame) -> None:

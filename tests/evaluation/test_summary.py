@@ -61,9 +61,10 @@ def test_order_of_rows_and_of_seeds_does_not_matter():
     assert summarised(shuffled).to_json() == summarised(table).to_json()
 
 
-def test_baseline_is_the_smallest_session_and_a_later_visit_does_not_count():
-    table = predictions_of()
-    visit = table[table["person"] == "p0"].assign(session="2007-01-01", brain_age_years=150.0)
+def test_baseline_is_the_earliest_scan_whatever_its_session_is_called_and_a_later_visit_does_not_count():
+    table = predictions_of().assign(session="6")
+    visit = table[table["person"] == "p0"].assign(session="12", brain_age_years=150.0, image="I")
+    visit["age_years"] += 0.5
     assert summarised(pd.concat([visit, table])).arms == summarised(table).arms
     assert summarised(pd.concat([visit, table])).n_repeat_scans == 1
     every = summarised(pd.concat([table, visit]), one_scan_per_subject="all")
@@ -73,7 +74,7 @@ def test_baseline_is_the_smallest_session_and_a_later_visit_does_not_count():
 
 def test_two_images_of_one_session_give_the_smaller_id():
     scans = pd.DataFrame({"person": ["a", "a", "b"], "session": ["1", "1", "2"], "image": ["I2", "I1", "I3"]})
-    assert baseline_scans(scans)["image"].tolist() == ["I1", "I3"]
+    assert baseline_scans(scans.assign(age_years=70.0))["image"].tolist() == ["I1", "I3"]
 
 
 def test_matrices_hold_each_seeds_ages_in_the_order_of_the_scans():
