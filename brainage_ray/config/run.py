@@ -15,6 +15,10 @@ from brainage_ray.config.model import BackboneConfig, TrainingConfig
 from brainage_ray.config.read import annotation_at, keys_at, nearest, validate
 from brainage_ray.errors import ConfigError
 
+TRAINING_VERSION = 1
+"""Part of every run's key and of the key of every prediction. Raise it with any change of the code that changes what
+the same settings come to: a loss, an augmentation, a metric, the order of random numbers, a default of a network; or
+how a fitted model predicts. Then all that was made before is made again."""
 SEARCHABLE = ("training", "backbone")
 """Top-level keys of a training run that a search may change."""
 
@@ -50,6 +54,8 @@ class TrainingRun(FrozenModel):
     """Where the encoder starts; None for random."""
     aggregate: Aggregate = "median"
     """How a scan's slices become its brain age."""
+    one_scan_per_subject: Literal["baseline", "all"] = "baseline"
+    """Which scans of the validation split count for its MAE; all of the training splits' train."""
     stop_after_epochs: Annotated[int, Field(ge=1)] | None = None
     """End here though the schedule is laid out for training.max_epochs; None: go to its end."""
     keep_weights: bool = True
@@ -62,17 +68,32 @@ class TrainingRun(FrozenModel):
     """torch threads on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ...; auto takes a GPU where there is one."""
+    commit: str = ""
+    """Of the code, as the driver knows it: a worker's copy may have left git. Empty: what the worker finds."""
 
     @property
     def key(self) -> str:
         """Digest of all that the result depends on: not of paths, threads or device."""
-        data = self.model_dump(mode="json", exclude={"store", "folder", "threads", "device", "initial"})
-        return digest(data, self.initial.sha256 if self.initial else None)
+        left_out = {"store", "folder", "threads", "device", "commit", "initial"}
+        if self.validation_split is None:  # then nothing is scored
+            left_out |= {"aggregate", "one_scan_per_subject"}
+        data = self.model_dump(mode="json", exclude=left_out)
+        return digest(TRAINING_VERSION, data, self.initial.sha256 if self.initial else None)
 
     @property
     def epochs(self) -> int:
         """Epochs that this run trains."""
         return min(self.stop_after_epochs or self.training.max_epochs, self.training.max_epochs)
+
+
+class TransferCounts(FrozenModel):
+    """How the encoder's initial weights went over, in names of weights."""
+
+    loaded: int
+    missing: int
+    """Batch counters that the file lacks; no weight ever is missing."""
+    left_out: int
+    """Of what sat on the encoder: a classifier, head or decoder."""
 
 
 class FitResult(FrozenModel):
@@ -101,6 +122,10 @@ class FitResult(FrozenModel):
     """Wall clock of the training, over all its starts."""
     device: str = ""
     """Name of the processor that trained."""
+    transfer: TransferCounts | None = None
+    """Of the initial weights; None where the run started from random ones."""
+    commit: str = ""
+    """Of the code that trained."""
 
 
 def apply_params(run: TrainingRun, params: Mapping[str, Any], where: str = "search space") -> TrainingRun:

@@ -31,6 +31,11 @@ class TransferReport:
     unexpected: tuple[str, ...]
     adapted: tuple[str, ...]
 
+    def __str__(self) -> str:
+        """Return the account in one line: 318 loaded, 0 missing, 2 left out: fc.weight, fc.bias."""
+        text = f"{len(self.loaded)} loaded, {len(self.missing)} missing, {len(self.unexpected)} left out"
+        return f"{text}: {', '.join(self.unexpected)}" if self.unexpected else text
+
 
 def adapt_stem(weight: Tensor, in_channels: int) -> Tensor:
     """Fit a first convolution to another number of input channels.

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from brainage_ray.config import FitResult, RefitConfig, SegmentationPretraining, TrainingRun
+from brainage_ray.data import code_version
 from brainage_ray.execution import Job, run_training_jobs
 from brainage_ray.pipeline.session import Session
 from brainage_ray.training import read_result
+
+
+@cache
+def this_commit() -> str:
+    """Return the commit of the code that this process loaded."""
+    return code_version()
 
 
 def in_folder(run: TrainingRun, base: Path) -> TrainingRun:

@@ -9,6 +9,7 @@ from brainage_ray.config import ArmConfig, TrainingRun
 from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_study_result, run_study
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
+from brainage_ray.pipeline.runs import this_commit
 from brainage_ray.pipeline.select import Selected, select
 from brainage_ray.pipeline.session import Session
 
@@ -27,7 +28,9 @@ def age_run(session: Session, prepared: Prepared, arm: ArmConfig) -> TrainingRun
     return TrainingRun(
         task="age", backbone=arm.backbone, training=experiment.training, seed=experiment.search.seed,
         store=prepared.age.folder, store_hash=prepared.age.content_hash,
-        aggregate=experiment.evaluation.aggregate, folder=Path(), keep_weights=False,
+        aggregate=experiment.evaluation.aggregate,
+        one_scan_per_subject=experiment.evaluation.one_scan_per_subject, folder=Path(), keep_weights=False,
+        commit=this_commit(),
     )  # fmt: skip
 
 

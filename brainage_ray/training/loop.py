@@ -10,15 +10,18 @@ import math
 from collections.abc import Generator
 from itertools import count
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from brainage_ray.config.model import AugmentationConfig
-from brainage_ray.config.run import FitResult, TrainingRun
+from brainage_ray.config.run import FitResult, InitialWeights, TrainingRun, TransferCounts
+from brainage_ray.data.ledger import code_version
 from brainage_ray.errors import TrialFailed
 from brainage_ray.models import load_encoder, read_weights
+from brainage_ray.models.backbone import Backbone
 from brainage_ray.training.augment import Augmentation
 from brainage_ray.training.batches import Batch
 from brainage_ray.training.checkpoint import read_checkpoint, read_result, write_checkpoint, write_result
@@ -125,8 +128,7 @@ class _Training:
         self.task = build_task(run, self.train_slices)
         with seeded(run.seed, "init"):
             self.model = self.task.build()
-        if run.initial is not None:
-            load_encoder(self.model.get_submodule("backbone"), read_weights(run.initial.path, run.initial.sha256))  # type: ignore[arg-type]
+        self.transfer = _transfer(self.model, run.initial) if run.initial else None
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.model.parameters(), run.training.optimizer)
         self.curve: list[dict[str, float]] = []
@@ -228,8 +230,16 @@ class _Training:
             n_train_slices=len(self.train_slices),
             seconds=self.seconds,
             device=device_name(self.device),
+            transfer=self.transfer,
+            commit=self.run.commit or code_version(),
         )
         return from_first(lambda: write_result(self.run, fit, self.model), self.device)
+
+
+def _transfer(model: nn.Module, initial: InitialWeights) -> TransferCounts:
+    backbone = cast(Backbone, model.get_submodule("backbone"))
+    report = load_encoder(backbone, read_weights(initial.path, initial.sha256))
+    return TransferCounts(loaded=len(report.loaded), missing=len(report.missing), left_out=len(report.unexpected))
 
 
 def _augmented(batch: Batch, augment: Augmentation | None) -> Batch:

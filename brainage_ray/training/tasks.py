@@ -18,6 +18,7 @@ from brainage_ray.config.run import TrainingRun
 from brainage_ray.data.store import StoredSplit
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.metrics import mean_absolute_error
+from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.models import build_age_model, build_segmentation_model
 from brainage_ray.training.batches import Batch, Slices
 from brainage_ray.training.distributed import rank_and_size, sum_over_workers
@@ -75,7 +76,7 @@ class AgeTask:
         return AGE_LOSSES[self.run.training.loss](output.float(), (batch.ages - mean) / sd)
 
     def score(self, model: nn.Module, slices: Slices) -> dict[str, float]:
-        """Return validation_mae: of the scans' brain ages, years."""
+        """Return validation_mae: of the brain ages of the scans that count, years, as the test's is made."""
         values = torch.zeros(len(slices), device=slices.device)
         rows = _own_rows(slices)
         bf16 = self.run.training.precision == "bf16"
@@ -84,8 +85,10 @@ class AgeTask:
         if not np.isfinite(found).all():
             return {"validation_mae": float("nan")}
         ages = slices_to_years(found, slices.split, self.run, self.target)
-        truth = slices.split.scans["age_years"].to_numpy(dtype=np.float64)
-        return {"validation_mae": mean_absolute_error(ages, truth)}
+        scans = slices.split.scans.reset_index(drop=True)
+        counts = (baseline_scans(scans) if self.run.one_scan_per_subject == "baseline" else scans).index.to_numpy()
+        truth = scans["age_years"].to_numpy(dtype=np.float64)
+        return {"validation_mae": mean_absolute_error(ages[counts], truth[counts])}
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ def test_the_chain_from_photographs_over_tumours_to_age(small_state):
     age = build_age_model(RESNET, TrainingConfig())
     second = load_encoder(age.backbone, segmentation.backbone.state_dict())
     assert first.unexpected == ("fc.weight", "fc.bias")
+    assert str(first) == f"{len(first.loaded)} loaded, 0 missing, 2 left out: fc.weight, fc.bias"
+    assert str(second) == f"{len(second.loaded)} loaded, 0 missing, 0 left out"
     assert first.adapted == second.adapted == ("conv1.weight",)
     assert torch.equal(age.backbone.layer4[0].conv3.weight, small_state["layer4.0.conv3.weight"])
     torch.testing.assert_close(age.backbone.conv1.weight, small_state["conv1.weight"].sum(1, keepdim=True))

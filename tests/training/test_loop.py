@@ -13,7 +13,7 @@ from torch import Tensor
 from training_stores import TINY_UNET, losses, make_run
 
 from brainage_ray.config import FitResult, ResNetConfig, TrainingConfig, TrainingRun
-from brainage_ray.config.run import InitialWeights
+from brainage_ray.config.run import InitialWeights, TransferCounts
 from brainage_ray.data import SliceStore
 from brainage_ray.errors import TrialFailed, WeightsError
 from brainage_ray.models import build_age_model, build_backbone, save_state
@@ -205,12 +205,24 @@ def test_an_encoder_is_where_the_training_starts(ages: SliceStore, tumours: Slic
     assert pretrained.encoder is not None
     assert pretrained.encoder_sha256 is not None
     initial = InitialWeights(path=pretrained.encoder, sha256=pretrained.encoder_sha256)
+    assert pretrained.transfer is None
     # so small a rate leaves the weights where they were
     frozen = make_run(ages, tmp_path / "run", {"optimizer": {"lr": 1.0e-30}, "max_epochs": 1}, initial=initial)
-    weights, encoder = weights_of(train(frozen)), load_file(pretrained.encoder)
+    fit = train(frozen)
+    weights, encoder = weights_of(fit), load_file(pretrained.encoder)
+    assert fit.transfer == TransferCounts(loaded=len(encoder), missing=0, left_out=0)
     assert torch.equal(weights["backbone.stages.1.conv1.conv.weight"], encoder["stages.1.conv1.conv.weight"])
     stem = encoder["stages.0.conv1.conv.weight"].sum(dim=1, keepdim=True)
     assert torch.equal(weights["backbone.stages.0.conv1.conv.weight"], stem)
+
+
+def test_a_result_names_the_commit_of_its_driver_or_else_its_own(
+    ages: SliceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("brainage_ray.training.loop.code_version", lambda: "4567cdef")
+    settings = {"max_epochs": 1}
+    assert train(make_run(ages, tmp_path / "told", settings, commit="0123abcd")).commit == "0123abcd"
+    assert train(make_run(ages, tmp_path / "alone", settings)).commit == "4567cdef"
 
 
 def test_an_encoder_with_another_checksum_is_refused(ages: SliceStore, tmp_path: Path):

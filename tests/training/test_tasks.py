@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ def test_the_mae_is_of_scans_in_years_by_the_runs_rule(tmp_path: Path, rule, exp
     model = Answer(lambda images: torch.tensor([0.0, 0, 0, 3] * (len(images) // 4)))
     slices = load_slices(store.split("validation"), CPU)
     assert task.score(model, slices) == {"validation_mae": pytest.approx(expected)}
+
+
+@pytest.mark.parametrize(("counted", "expected"), [("baseline", 5.0), ("all", 7.5)])
+def test_a_later_visit_counts_for_the_mae_only_where_the_test_counts_it(tmp_path: Path, counted, expected):
+    store = age_store(tmp_path / "store", {"train": [50.0, 70.0], "validation": [70.0, 65.0]})
+    split = store.split("validation")
+    same = replace(split, scans=split.scans.assign(person="Toy/one"))
+    task = task_of(store, tmp_path, {"target": {"mean_years": 60.0, "sd_years": 10.0}}, one_scan_per_subject=counted)
+    model = Answer(lambda images: torch.zeros(len(images)))  # 60 years
+    assert task.score(model, load_slices(same, CPU)) == {"validation_mae": pytest.approx(expected)}
 
 
 def test_an_age_that_is_not_finite_gives_a_mae_that_is_not(ages: SliceStore, tmp_path: Path):
