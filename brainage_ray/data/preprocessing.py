@@ -17,7 +17,7 @@ from brainage_ray.data.scan import Scan
 from brainage_ray.data.volumes import read_volumes
 from brainage_ray.errors import DataError
 
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 """Goes up with every change of this code that changes a slice; kept with every scan and store."""
 
 LARGEST_BRAIN_ML = 3000.0

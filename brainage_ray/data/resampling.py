@@ -10,6 +10,9 @@ from scipy import ndimage
 
 from brainage_ray.data.volumes import Volumes
 
+SMALLEST_PIECE = 0.01
+"""Of the largest piece: what is smaller is no brain."""
+
 
 @dataclass(frozen=True)
 class Brain:
@@ -33,6 +36,9 @@ def resample_brain(volumes: Volumes, voxel_mm: float) -> Brain:
     against aliasing. Smoothing and linear interpolation are normalised by the mask, so that an edge of the
     brain, or of a slab of slices, keeps its brightness. Labels take the nearest voxel.
 
+    Specks apart from the brain are dropped, since slices are counted from its highest voxel and centred on its
+    box. A case with labels keeps all of its pieces, which may be slabs of a single slice.
+
     Args:
         volumes: at least one voxel of one channel is not 0.
         voxel_mm: edge of the voxels, mm.
@@ -44,6 +50,8 @@ def resample_brain(volumes: Volumes, voxel_mm: float) -> Brain:
     mask = ndimage.binary_fill_holes(inside[grid.box])
     weight = grid.smooth(mask.astype(np.float32))
     covered = grid.interpolate(mask.astype(np.float32)) > 0.501  # above a half: a slice half in a gap drops out
+    if volumes.labels is None:
+        covered = without_specks(covered)
     share = np.where(covered, grid.interpolate(weight), 1)
     images = tuple(grid.interpolate(grid.smooth(image[grid.box])) * covered / share for image in volumes.images)
     labels = None if volumes.labels is None else grid.nearest(volumes.labels[grid.box]) * covered
@@ -100,6 +108,18 @@ def _cut(brain: Brain) -> Brain:
     box = bounding_box(brain.mask)
     labels = None if brain.labels is None else brain.labels[box]
     return Brain(tuple(image[box] for image in brain.images), brain.mask[box], labels, brain.lowest + box[2].start)
+
+
+def without_specks(mask: np.ndarray) -> np.ndarray:
+    """Drop the pieces of a mask that are smaller than SMALLEST_PIECE of the largest.
+
+    Args:
+        mask: bool, X x Y x Z; voxels that touch at a face, an edge or a corner are of one piece.
+    """
+    pieces, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0  # the background
+    return np.asarray(mask & (sizes >= SMALLEST_PIECE * sizes.max())[pieces])
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:

@@ -240,3 +240,32 @@ def test_a_real_head_still_has_its_skull(shared_data):
     path = next(iter(sorted((shared_data / "ixi" / "t1_head").glob("*.nii.gz"))))
     with pytest.raises(DataError, match="Strip the skull"):
         slices_of(path, PreprocessingConfig())
+
+
+@pytest.mark.parametrize("place", [(20, 24, 35), (0, 24, 18), (39, 47, 0)])
+@pytest.mark.parametrize("origin", ["brain_top", "grid"])
+def test_a_speck_outside_the_brain_changes_nothing(tmp_path, place, origin):
+    config = PreprocessingConfig(slice_origin=origin, slice_range_mm=(10.0, 50.0), slice_shape=(48, 40))
+    image = brain()
+    expected = slices_of(save(tmp_path / "a.nii", image), config)
+    image[place] = 3
+    found = slices_of(save(tmp_path / "b.nii", image), config)
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_array_equal(found.positions_mm, expected.positions_mm)
+    assert found.brain_volume_ml == expected.brain_volume_ml
+
+
+def test_a_speck_on_a_finer_grid_changes_no_position(tmp_path):
+    config = PreprocessingConfig(slice_origin="brain_top", slice_range_mm=(10.0, 30.0), slice_shape=(48, 40))
+    image = brain((80, 96, 72), (1, 1, 1))
+    expected = slices_of(save(tmp_path / "a.nii", image, np.eye(4)), config)
+    image[40:43, 48:51, 68:71] = 3
+    found = slices_of(save(tmp_path / "b.nii", image, np.eye(4)), config)
+    np.testing.assert_array_equal(found.images, expected.images)
+
+
+def test_a_brain_in_two_pieces_keeps_both(tmp_path, config):
+    image = brain()
+    image[:, :, 17:19] = 0
+    slices = slices_of(save(tmp_path / "a.nii", image), config)
+    assert slices.positions_mm.min() < 34 < 38 <= slices.positions_mm.max()
