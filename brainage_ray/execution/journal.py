@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from brainage_ray.data.files import no_space
 from brainage_ray.errors import EngineError
-from brainage_ray.execution.results import StudyResult, TrialResult
+from brainage_ray.execution.results import MACHINE, StudyResult, TrialResult
 
 JOURNAL = "study.journal"
-PLACE, FAILURE, WANTED = "place", "failure", "wanted"
-"""Names of attributes in the journal: a trial's place in the study, how it failed; the study's number of trials."""
+PLACE, START, FAILURE = "place", "start", "failure"
+"""Names of a trial's attributes in the journal: its place in the study, the start that tried it, how it failed."""
+WANTED, STARTS = "wanted", "starts"
+"""Names of the study's: the number of its trials, how often it was started."""
+TRIES = 3
+"""How often a start tries a place whose trial raised or lost its process."""
+_ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
 
 
 def lock_study(folder: Path) -> FileLock:
@@ -43,7 +50,7 @@ def open_study(folder: Path, pruner: optuna.pruners.BasePruner) -> optuna.Study:
 
 
 def load_study_result(folder: Path, wanted: int | None = None) -> StudyResult | None:
-    """Read a study, finished or not, without changing it.
+    """Read a study, finished or not, without changing it: as the next start will find it.
 
     Args:
         folder: of the study's plan.
@@ -58,27 +65,59 @@ def load_study_result(folder: Path, wanted: int | None = None) -> StudyResult | 
         study = optuna.load_study(study_name=JOURNAL, storage=_storage(folder))
     except KeyError:
         return None
-    return read_trials(study, wanted)
-
-
-def read_trials(study: optuna.Study, wanted: int | None = None) -> StudyResult:
-    """Return the last trial of each wanted place; one that was only interrupted says that its place still runs."""
     wanted = int(study.user_attrs.get(WANTED, 0)) if wanted is None else wanted
-    latest = {trial.user_attrs[PLACE]: trial for trial in study.get_trials() if PLACE in trial.user_attrs}
-    trials = tuple(_trial_result(place, latest[place]) for place in sorted(latest) if place < wanted)
+    places = read_places(study, wanted)
+    return read_trials(places, wanted, first_start(places, study.user_attrs.get(STARTS, 0) + 1))
+
+
+def read_places(study: optuna.Study, wanted: int) -> dict[int, list[FrozenTrial]]:
+    """Return the tries of each wanted place that has any, in the order of the places."""
+    tries: dict[int, list[FrozenTrial]] = defaultdict(list)
+    for trial in study.get_trials(deepcopy=False):
+        if trial.user_attrs.get(PLACE, wanted) < wanted:
+            tries[trial.user_attrs[PLACE]].append(trial)
+    return dict(sorted(tries.items()))
+
+
+def first_start(places: Mapping[int, Sequence[FrozenTrial]], start: int) -> int:
+    """Return the first start whose errors and losses count when `start` begins.
+
+    Where no trial is complete it was the machine, maybe, and is mended now: only its own count. Else all do, so
+    that a search is not trained once more for a few trials that failed.
+    """
+    complete = any(trial.state == TrialState.COMPLETE for tries in places.values() for trial in tries)
+    return 0 if complete else start
+
+
+def is_answered(tries: Sequence[FrozenTrial], since: int) -> bool:
+    """Tell whether the last try of a place has settled it.
+
+    Args:
+        tries: of the place, at least one, in their order.
+        since: first start whose errors and losses count.
+    """
+    last = tries[-1]
+    start, failure = last.user_attrs.get(START, 0), last.user_attrs.get(FAILURE)
+    if failure not in MACHINE:
+        return failure == "nan" or last.state in _ENDED
+    failed = [trial.user_attrs.get(START, 0) for trial in tries if trial.user_attrs.get(FAILURE) in MACHINE]
+    return start >= since and failed.count(start) >= TRIES
+
+
+def read_trials(places: Mapping[int, Sequence[FrozenTrial]], wanted: int, since: int) -> StudyResult:
+    """Return the last try of each place; one that leaves it open says that it still runs."""
+    trials = tuple(_trial_result(place, tries, since) for place, tries in places.items())
     return StudyResult(trials, wanted)
 
 
-def _trial_result(place: int, trial: FrozenTrial) -> TrialResult:
-    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    state: Any = states.get(trial.state, "running")
+def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> TrialResult:
+    trial = tries[-1]
+    state: Any = _ENDED.get(trial.state, "failed") if is_answered(tries, since) else "running"
     noted = trial.user_attrs
-    if state == "failed" and noted.get(FAILURE, "interrupted") == "interrupted":
-        state = "running"
     seed_values = tuple(tuple(seeds) for seeds in noted.get("seed_values", ()))
     return TrialResult(
         number=place,
-        params=trial.params,
+        params=dict(trial.params),
         state=state,
         values=tuple(sum(seeds) / len(seeds) for seeds in seed_values),
         seed_values=seed_values,

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from brainage_ray.training.recorder import RunInfo
 
 TrialState = Literal["complete", "pruned", "failed", "running"]
+Failure = Literal["nan", "error", "lost", "interrupted"]
+"""The training failed; it raised something unforeseen; its process died; its driver was stopped."""
+MACHINE: tuple[Failure, ...] = ("error", "lost")
+"""What may be the machine's fault."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,13 @@ class StudyPlan:
     def key(self) -> str:
         """Digest of all that a trial's result depends on: neither the number of trials nor how many at a time."""
         search = self.search.model_dump(mode="json", exclude={"trials", "max_concurrent"})
-        return digest(self.run.key, search, [weights.sha256 for weights in self.initial])
+        return digest(self.run.key, search, self._checksums)
+
+    @property
+    def _checksums(self) -> list[str]:
+        """Of the weights that a trial's repeats start from, and of no others."""
+        used = range(self.search.seeds_per_trial if self.initial else 0)
+        return [str(self.initial[i % len(self.initial)].sha256) for i in used]
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class TrialResult:
     params: Mapping[str, Any]
     """Value by dotted path."""
     state: TrialState
-    """running also stands for a trial that a killed driver left behind."""
+    """running also stands for a trial that a killed driver left behind, or that a new start tries again."""
     values: tuple[float, ...] = ()
     """Validation MAE of each epoch, years, mean over the seeds."""
     seed_values: tuple[tuple[float, ...], ...] = ()

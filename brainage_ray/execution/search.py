@@ -21,7 +21,7 @@ def run_study(cluster: Cluster, plan: StudyPlan, recorder: Recorder, epochs: Epo
 
     A study in the plan's folder goes on: its answered trials count, and those that were cut off are run again
     with the same parameters. A trial that ends with NaN is answered, as failed. One that raises, or whose process
-    dies, is tried at once again, three times in all.
+    dies, is tried at once again, three times in all; and by the next start too where no trial is complete.
 
     Args:
         cluster: where the trials run; not started where all are answered.

@@ -3,15 +3,15 @@
 A study has numbered places, one per trial that is wanted. Each Optuna trial names its place and how it came
 out. A place is answered by a trial that ran to its end, was stopped by the scheduler, or failed with
 TrialFailed (NaN, say). A trial that was cut off with its driver, or by a full disk, is put again with the same
-parameters at the next start; one that raised anything else or lost its process is put again at once, three times
-in all, since that may have been the machine's fault.
+parameters at the next start; one that raised anything else, ran out of the GPU's memory or lost its process is
+put again at once, three times in all, since that may have been the machine's fault. A start that finds no
+complete trial tries those again too: its machines may be better.
 """
 
 from __future__ import annotations
 
 import random
 import warnings
-from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,17 +24,24 @@ from optuna.trial import FrozenTrial, TrialState
 from brainage_ray.config.experiment import SearchConfig
 from brainage_ray.config.run import apply_params
 from brainage_ray.errors import EngineError
-from brainage_ray.execution.journal import FAILURE, PLACE, WANTED, lock_study, open_study, read_trials
+from brainage_ray.execution.journal import (
+    FAILURE,
+    PLACE,
+    START,
+    STARTS,
+    WANTED,
+    first_start,
+    is_answered,
+    lock_study,
+    open_study,
+    read_places,
+    read_trials,
+)
 from brainage_ray.execution.points import draw, grid_points
-from brainage_ray.execution.results import StudyPlan, StudyResult, best_of, moving_average
+from brainage_ray.execution.results import MACHINE, Failure, StudyPlan, StudyResult, best_of, moving_average
 
-TRIES = 3
-"""How often a place is tried whose trial raised or lost its process."""
 REDUCTION = 2
 """At each rung, after the grace and at each doubling of the epochs, the better half goes on."""
-
-Failure = Literal["nan", "error", "lost", "interrupted"]
-"""The training failed; it raised something unforeseen; its process died; its driver was stopped."""
 
 
 @dataclass
@@ -46,6 +53,8 @@ class OpenTrial:
     epochs: int
     """That it trains if nothing stops it."""
     handle: optuna.Trial
+    passed: int = 0
+    """Epoch that an earlier try of it had reached: up to there the scheduler has let it through."""
     seed_values: list[tuple[float, ...]] = field(default_factory=list)
     """Validation MAE by epoch and seed, years."""
 
@@ -77,6 +86,9 @@ class Study:
             self._study.set_user_attr(WANTED, self.wanted)
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 self._study.tell(trial.number, state=TrialState.FAIL)
+            self._start = self._study.user_attrs.get(STARTS, 0) + 1
+            self._study.set_user_attr(STARTS, self._start)
+            self._since = first_start(self._places(), self._start)
             self._open, self._fixed = self._unanswered()
         except BaseException:
             self._lock.release()
@@ -101,23 +113,27 @@ class Study:
         if not self._open:
             return None
         number = self._open.pop(0)
+        passed = max((trial.last_step or 0 for trial in self._places().get(number, ())), default=0)
         with _experimental():
             self._study.sampler = _sampler(self._plan.search, number, self._fixed.get(number))
             handle = self._study.ask()
             handle.set_user_attr(PLACE, number)
+            handle.set_user_attr(START, self._start)
             params = draw(handle, self._plan.search.space, self._plan.run)
-        return OpenTrial(number, params, apply_params(self._plan.run, params).epochs, handle)
+        return OpenTrial(number, params, apply_params(self._plan.run, params).epochs, handle, passed)
 
     def report(self, trial: OpenTrial, epoch: int, seed_values: Sequence[float]) -> bool:
         """Take down an epoch (1-based): a validation MAE per seed, years.
 
         Returns:
-            Whether the scheduler wants the trial to stop here.
+            Whether the scheduler wants the trial to stop here. What it let through once it lets through again,
+            though others may be better by now: a restart changes no choice.
         """
         trial.seed_values.append(tuple(seed_values))
         value = moving_average(trial.values, self._plan.search.smooth_epochs)[-1]
         trial.handle.report(value, epoch)
-        return epoch < trial.epochs and trial.handle.should_prune()
+        stop = epoch < trial.epochs and trial.handle.should_prune()
+        return stop and epoch > trial.passed
 
     def tell(self, trial: OpenTrial, state: Literal["complete", "pruned"], seconds: float) -> float:
         """Close a trial with its best value, years; return that."""
@@ -133,7 +149,7 @@ class Study:
         """Close a trial that failed; return whether its place is put again now."""
         _note(trial, **{FAILURE: failure}, reason=reason, seed_values=trial.seed_values, seconds=seconds)
         self._study.tell(trial.handle, state=TrialState.FAIL)
-        again = failure in ("error", "lost") and trial.number in self._unanswered()[0]
+        again = failure in MACHINE and trial.number in self._unanswered()[0]
         if again:
             self._fixed[trial.number] = trial.params
             self._open.append(trial.number)
@@ -141,7 +157,7 @@ class Study:
 
     def result(self) -> StudyResult:
         """Return the trials, in order of their places."""
-        return read_trials(self._study)
+        return read_trials(self._places(), self.wanted, self._since)
 
     def _check_key(self) -> None:
         if self._study.user_attrs.get("key", self._plan.key) != self._plan.key:
@@ -153,13 +169,14 @@ class Study:
 
     def _unanswered(self) -> tuple[list[int], dict[int, dict[str, Any]]]:
         """Return the places to fill, and the parameters of those that are not to be drawn."""
-        tried: dict[int, list[FrozenTrial]] = defaultdict(list)
-        for trial in self._study.get_trials(deepcopy=False):
-            tried[trial.user_attrs.get(PLACE, -1)].append(trial)
-        places = [place for place in range(self.wanted) if not _answered(tried[place])]
+        tried = self._places()
+        places = [p for p in range(self.wanted) if p not in tried or not is_answered(tried[p], self._since)]
         if self._points is not None:
             return places, dict(enumerate(self._points))
-        return places, {place: dict(tried[place][-1].params) for place in places if tried[place]}
+        return places, {place: dict(tried[place][-1].params) for place in places if place in tried}
+
+    def _places(self) -> dict[int, list[FrozenTrial]]:
+        return read_places(self._study, self.wanted)
 
 
 def count_trials(plan: StudyPlan) -> int:
@@ -170,13 +187,6 @@ def count_trials(plan: StudyPlan) -> int:
 def _note(trial: OpenTrial, **attributes: Any) -> None:
     for name, value in attributes.items():
         trial.handle.set_user_attr(name, value)
-
-
-def _answered(tried: Sequence[FrozenTrial]) -> bool:
-    """Tell whether the trials of a place have settled it."""
-    failures = [trial.user_attrs.get(FAILURE) for trial in tried if trial.state == TrialState.FAIL]
-    settled = any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in tried)
-    return settled or "nan" in failures or sum(name in ("error", "lost") for name in failures) >= TRIES
 
 
 def _sampler(search: SearchConfig, place: int, fixed: dict[str, Any] | None) -> optuna.samplers.BaseSampler:

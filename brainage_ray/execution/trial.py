@@ -47,13 +47,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         start = perf_counter()
         try:
             report = self._train_epoch()
-        except TrialFailed as error:
-            report = {"failure": "nan", "reason": str(error), "done": True}
         except NoSpaceError as error:
             report = {"failure": "full", "reason": str(error), "done": True}
         except Exception as error:
-            self._damaged = f"{type(error).__name__}: {error}"
-            report = {"failure": "error", "reason": self._damaged}
+            report = self._failed(error)
         self._seconds += perf_counter() - start
         return {**report, "seconds": self._seconds}
 
@@ -85,6 +82,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             self._close()
         return {"epoch": self._epoch, "seed_values": values, "metrics": merge_metrics(metrics), "done": done}
 
+    def _failed(self, error: Exception) -> dict[str, Any]:
+        foreseen = isinstance(error, TrialFailed)
+        if foreseen and not _out_of_memory(error):
+            return {"failure": "nan", "reason": str(error), "done": True}
+        self._damaged = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        return {"failure": "error", "reason": self._damaged}
+
     def _close(self) -> None:
         for progress in self._progress:
             progress.close()
@@ -95,6 +99,13 @@ def _default_source() -> EpochSource:
     from brainage_ray.training.loop import epochs  # here: the driver need not load torch and MONAI
 
     return epochs
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Tell whether the GPU's memory was too small: its other users may have left less of it than there is."""
+    import torch
+
+    return isinstance(error.__cause__, torch.OutOfMemoryError)
 
 
 def merge_metrics(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:

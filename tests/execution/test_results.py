@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_a_study_is_done_when_every_trial_is_answered():
     assert StudyResult((answered,), 1).done
     assert not StudyResult((answered,), 2).done
     assert not StudyResult((answered, running), 2).done
+
+
+def test_the_key_names_the_weights_that_the_repeats_start_from_and_no_others(tmp_path: Path):
+    two, three = (
+        tuple(InitialWeights(path=tmp_path / str(i), sha256=str(i) * 64) for i in range(count)) for count in (2, 3)
+    )
+    for seeds, same in ((1, True), (2, True), (3, False)):
+        plan = make_plan(tmp_path, LR_RANGE, seeds_per_trial=seeds)
+        assert (replace(plan, initial=two).key == replace(plan, initial=three).key) == same
+        assert replace(plan, initial=two).key != replace(plan, initial=two[::-1]).key != plan.key
 
 
 def test_the_key_names_what_a_trial_depends_on(tmp_path: Path):

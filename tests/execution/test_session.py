@@ -10,8 +10,9 @@ from engine_plans import LR, LR_RANGE, Heard, make_plan
 from brainage_ray.config import ResourcesConfig
 from brainage_ray.config.run import InitialWeights
 from brainage_ray.errors import NoSpaceError
+from brainage_ray.execution.journal import TRIES
 from brainage_ray.execution.session import StudySession, trial_runs
-from brainage_ray.execution.study import TRIES, Study
+from brainage_ray.execution.study import Study
 
 
 def epoch(number: int, *values: float) -> dict[str, object]:
@@ -156,6 +157,22 @@ def test_a_restart_tells_of_the_answered_trials(tmp_path: Path):
         StudySession(plan, study, heard).replay()
     assert sorted(heard.ends.values()) == [("complete", {"best_validation_mae": 5.0}), ("failed", {})]
     assert not any(heard.epochs.values())
+
+
+def test_a_restart_tells_of_no_trial_that_it_tries_again(tmp_path: Path):
+    plan = make_plan(tmp_path, LR_RANGE, trials=1)
+    with Study(plan) as study:
+        for _ in range(TRIES):
+            study.fail(study.ask(), "error", "CUDA driver too old")
+    heard = Heard()
+    with Study(plan) as study:
+        session = StudySession(plan, study, heard)
+        session.replay()
+        assert not heard.runs
+        session.begin("a")
+        session.hear("a", epoch(1, 5.0))
+        session.end("a")
+    assert heard.states == ["complete"]
 
 
 def test_the_repeats_of_a_trial(tmp_path: Path):

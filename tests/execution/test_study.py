@@ -11,7 +11,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from brainage_ray.errors import EngineError, NoSpaceError
 from brainage_ray.execution import StudyPlan, load_study_result
-from brainage_ray.execution.study import TRIES, Failure, OpenTrial, Study, count_trials
+from brainage_ray.execution.journal import TRIES
+from brainage_ray.execution.results import Failure
+from brainage_ray.execution.study import OpenTrial, Study, count_trials
 
 
 def ask_all(study: Study) -> Iterator[OpenTrial]:
@@ -98,18 +100,83 @@ def test_what_may_be_the_fault_of_the_machine_is_tried_again_at_once_and_not_for
         assert len(tries) == TRIES
         assert all(trial.params == tries[0].params for trial in tries)
         assert study.result().trials[0].state == "failed"
-    with Study(plan) as study:
-        assert study.open_places == 0
         assert study.result().trials[0].reason == "OSError: the store is gone"
 
 
-def test_tries_count_over_the_starts_and_interruptions_do_not(tmp_path: Path):
-    plan = make_plan(tmp_path, LR_RANGE, trials=1)
+@pytest.mark.parametrize("failure", ["error", "lost"])
+def test_a_start_without_a_complete_trial_tries_all_again_that_the_machine_failed(tmp_path: Path, failure: Failure):
+    plan = make_plan(tmp_path, LR_RANGE, epochs=2, trials=3)
+    with Study(plan) as study:
+        pruned = study.ask()
+        study.report(pruned, 1, [4.0])
+        study.tell(pruned, "pruned", 0.1)
+        study.fail(study.ask(), "nan", "validation_mae is nan in epoch 3")
+        first = [trial.params for trial in ask_and_fail(study, failure)]
+        assert len(first) == TRIES
+        assert study.result().done
+    between = load_study_result(plan.folder)
+    assert [trial.state for trial in between.trials] == ["pruned", "failed", "running"]
+    assert not between.done
+    with Study(plan) as study:
+        assert [trial.state for trial in study.result().trials] == ["pruned", "failed", "running"]
+        assert [trial.params for trial in ask_and_fail(study, failure)] == first
+    with Study(plan) as study:
+        complete(study, study.ask())
+    assert load_study_result(plan.folder).done
+
+
+def test_a_complete_trial_makes_failures_final_for_later_starts(tmp_path: Path):
+    plan = make_plan(tmp_path, LR_RANGE, trials=2)
+    with Study(plan) as study:
+        good = study.ask()
+        assert len(list(ask_and_fail(study, "error"))) == TRIES
+        complete(study, good)
+    assert [trial.state for trial in load_study_result(plan.folder).trials] == ["complete", "failed"]
+    assert load_study_result(plan.folder).done
+    with Study(plan) as study:
+        assert study.open_places == 0
+        assert [trial.state for trial in study.result().trials] == ["complete", "failed"]
+
+
+def test_a_complete_trial_beyond_the_wanted_ones_makes_nothing_final(tmp_path: Path):
+    plan = make_plan(tmp_path, LR_RANGE, trials=2)
+    with Study(plan) as study:
+        first, second = study.ask(), study.ask()
+        complete(study, second)
+        study.fail(first, "error", "OSError: the store is gone")
+        assert len(list(ask_and_fail(study, "error"))) == TRIES - 1
+    assert load_study_result(plan.folder).done
+    assert not load_study_result(plan.folder, 1).done
+    with Study(replace(plan, search=plan.search.model_copy(update={"trials": 1}))) as study:
+        assert study.open_places == 1
+
+
+def test_tries_count_by_start_and_interruptions_do_not(tmp_path: Path):
+    plan = make_plan(tmp_path, LR_RANGE, trials=2)
+    with Study(plan) as study:
+        good = study.ask()
+        complete(study, good)
     for failure in ("error", "interrupted", "lost", "interrupted", "interrupted"):
         with Study(plan) as study:
             study.fail(study.ask(), failure, "OSError: the store is gone")
+        assert [trial.state for trial in load_study_result(plan.folder).trials] == ["complete", "running"]
     with Study(plan) as study:
-        assert len(list(ask_and_fail(study, "error"))) == TRIES - 2
+        assert len(list(ask_and_fail(study, "error"))) == TRIES
+    with Study(plan) as study:
+        assert study.open_places == 0
+
+
+def test_a_place_that_a_later_start_left_open_stays_open(tmp_path: Path):
+    plan = make_plan(tmp_path, LR_RANGE, trials=2)
+    with Study(plan) as study:
+        for _ in range(2 * TRIES):
+            study.fail(study.ask(), "lost", "its process died")
+    with Study(plan) as study:
+        study.ask()  # and the driver is killed
+        complete(study, study.ask())
+    assert [trial.state for trial in load_study_result(plan.folder).trials] == ["running", "complete"]
+    with Study(plan) as study:
+        assert study.open_places == 1
 
 
 def test_a_raised_number_of_trials_goes_on_where_it_was(tmp_path: Path):
@@ -164,6 +231,23 @@ def test_asha_compares_no_trial_with_its_own_interrupted_try(tmp_path: Path):
         assert not study.report(interrupted, 1, [3.0])
     with Study(plan) as study:
         assert not study.report(study.ask(), 1, [3.1])  # the same parameters on another device
+
+
+@pytest.mark.parametrize("failure", [None, "lost"])
+def test_asha_lets_through_again_what_it_let_through_before(tmp_path: Path, failure: Failure | None):
+    plan = make_plan(tmp_path, LR_RANGE, epochs=8, trials=2, scheduler="asha", sampler="random", grace_epochs=1)
+    with Study(plan) as study:
+        first, better = study.ask(), study.ask()
+        assert not any(study.report(first, epoch, [3.0]) for epoch in (1, 2, 3))
+        assert not any(study.report(better, epoch, [2.0]) for epoch in range(1, 9))
+        study.tell(better, "complete", 0.1)
+        if failure:  # else the driver is killed
+            study.fail(first, failure, "its process died")
+            assert [study.report(study.ask(), 1, [3.0])] == [False]
+    with Study(plan) as study:
+        again = study.ask()
+        assert (again.number, again.params) == (first.number, first.params)
+        assert [study.report(again, epoch, [3.0]) for epoch in (1, 2, 3, 4)] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(("smooth", "grace"), [(1, 2), (3, 3), (20, 4)])

@@ -96,6 +96,22 @@ def test_an_unforeseen_exception_is_reported_and_then_ends_the_process(tmp_path:
         trial.step()
 
 
+def test_a_gpu_without_memory_may_be_the_fault_of_others_and_ends_the_process(tmp_path: Path):
+    def epochs(run: TrainingRun) -> Progress:
+        import torch
+
+        yield from list(falling(run))[:1]
+        raise TrialFailed("the memory of the GPU is too small", "Lower it.") from torch.OutOfMemoryError("CUDA")
+
+    trial = actor(tmp_path, epochs)
+    trial.step()
+    report = trial.step()
+    assert (report["failure"], report["reason"]) == ("error", "the memory of the GPU is too small. Lower it.")
+    assert "done" not in report
+    with pytest.raises(RuntimeError, match="the memory of the GPU"):
+        trial.step()
+
+
 def test_a_full_disk_is_told_apart_and_leaves_the_process_whole(tmp_path: Path):
     def epochs(run: TrainingRun) -> Progress:
         raise NoSpaceError("no space is left", "Free some.")
