@@ -16,7 +16,7 @@ class Scan:
     subject: str
     """Subject as the source writes it, for example 301_S_6056."""
     session: str
-    """When: an ISO date or a visit code; sorts in the order of time."""
+    """When: an ISO date or a visit code; which visit was first, the age says."""
     image: str
     """Id of the image, unique inside the cohort."""
     files: Mapping[str, Path]
@@ -36,7 +36,8 @@ class Scan:
     given_split: str = ""
     """What the source says: train, validation, test or empty."""
     person: str = ""
-    """Who, across phases and subject ids: cohort/RID for ADNI, cohort/subject elsewhere and by default."""
+    """Who, across phases and subject ids: ADNI/RID for ADNI whatever the cohort's name, cohort/subject elsewhere and by
+    default."""
 
     def __post_init__(self) -> None:
         """Fill in the person where the source knows no more than the subject."""

@@ -32,7 +32,7 @@ def test_every_field_of_a_scan(tmp_path):
     (scan,) = read(tmp_path, cohort="Ours")
     assert (scan.cohort, scan.subject, scan.session, scan.image) == ("Ours", "301_S_6056", "2018-03-13", "I202")
     assert (scan.age_years, scan.sex, scan.diagnosis) == (71.25, "F", "CN")
-    assert (scan.site, scan.phase, scan.given_split, scan.person) == ("301", "ADNI-3", "train", "Ours/6056")
+    assert (scan.site, scan.phase, scan.given_split, scan.person) == ("301", "ADNI-3", "train", "ADNI/6056")
     assert scan.files == {"t1": tmp_path / NEW.nifti_name}
     assert scan.segmentation is None
 
@@ -48,6 +48,18 @@ def test_a_processed_image_goes_by_its_own_id_not_by_its_originals(tmp_path):
     add(tmp_path, OLD)
     assert "<imageUID>106</imageUID>" in (tmp_path / OLD.xml_name).read_text()  # the original's
     assert [scan.image for scan in read(tmp_path)] == ["I101"]
+
+
+def test_xml_without_a_unit_of_age_means_years(tmp_path):
+    add(tmp_path, NEW)
+    edit(tmp_path / NEW.xml_name, "<ageQualifier>Y</ageQualifier>", "")
+    assert [scan.age_years for scan in read(tmp_path)] == [71.25]
+
+
+def test_sex_is_a_letter(tmp_path):
+    add(tmp_path, NEW)
+    edit(tmp_path / NEW.xml_name, "<subjectSex>F<", "<subjectSex>female<")
+    assert [scan.sex for scan in read(tmp_path)] == ["F"]
 
 
 def test_image_ids_match_with_and_without_the_letter(tmp_path):
@@ -75,6 +87,15 @@ def test_a_person_keeps_the_rid_over_phases_and_sites(tmp_path):
     scans = read(tmp_path)
     assert {scan.person for scan in scans} == {"ADNI/42"}
     assert [(scan.subject, scan.phase) for scan in scans] == [("128_S_0042", "ADNI-1"), ("941_S_0042", "ADNI-2")]
+
+
+def test_a_person_is_the_same_in_sources_of_other_cohort_names(tmp_path):
+    """Who rolled over from a download called ADNI-1 to one called ADNI-3 is one person, for the check of leaks."""
+    add(tmp_path / "a", OLD)
+    add(tmp_path / "b", OLD.but(subject="941_S_0042", image=102, day=date(2018, 2, 3), visit="ADNI3 Year 1 Visit"))
+    (old,), (new,) = read(tmp_path / "a", cohort="ADNI-1"), read(tmp_path / "b", cohort="ADNI-2-3")
+    assert (old.cohort, new.cohort) == ("ADNI-1", "ADNI-2-3")
+    assert old.person == new.person == "ADNI/42"
 
 
 def test_scans_are_ordered_by_subject_session_and_image(tmp_path):
@@ -120,6 +141,11 @@ class TestCrossval:
         (tmp_path / "mine.csv").write_text("RID,TRAINING\n42,1\n")
         assert read(tmp_path / "root", crossval=tmp_path / "mine.csv")[0].given_split == "validation"
 
+    def test_the_same_line_twice_is_no_contradiction(self, tmp_path):
+        add(tmp_path, OLD)
+        (tmp_path / "CROSSVAL.csv").write_text("RID,TRAINING\n42,1\n42,1\n")
+        assert [scan.given_split for scan in read(tmp_path)] == ["validation"]
+
     def test_named_but_missing(self, tmp_path):
         add(tmp_path, OLD)
         refused(tmp_path, "mine.csv", "crossval", crossval=tmp_path / "mine.csv")
@@ -130,6 +156,7 @@ class TestCrossval:
             ("RID,TRAINIG\n42,1\n", ['"TRAINING"', 'Did you mean "TRAINIG"']),
             ("RID,TRAINING\n42,1\n43,2\n", ["line 3", 'TRAINING is "2"', "1 for the standard training set"]),
             ("RID,TRAINING\n128_S_0042,1\n", ["line 2", '"128_S_0042"']),
+            ("RID,TRAINING\n42,1\n7,0\n0042,0\n", ["line 4", "RID 42", "TRAINING 0", "TRAINING 1 in line 2"]),
             ("", ["CROSSVAL.csv", "cannot be read"]),
         ],
     )
@@ -180,6 +207,9 @@ class TestRefusals:
             ("71.25", "-1", ["-1 years"]),
             ("71.25", "nan", ["nan years"]),
             ("<subjectAge>71.25</subjectAge>", "", ["subjectAge is missing"]),
+            ("<ageQualifier>Y<", "<ageQualifier>M<", ['ageQualifier is "M"', "years"]),
+            ("<ageQualifier>Y<", "<ageQualifier><", ['ageQualifier is ""']),
+            ("<subjectSex>F<", "<subjectSex>X<", ['the sex is "X"', "subjectSex"]),
             (">CN<", "> <", ["researchGroup is empty"]),
             ("ADNI Screening", "Unscheduled", ['"Unscheduled"', "names no phase", "ADNI2 Year 1 Visit"]),
             ("ADNI Screening", "ADNI4 Baseline - New Pt", ["names no phase"]),

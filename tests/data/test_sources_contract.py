@@ -62,6 +62,10 @@ def test_ages_are_plausible(scans):
     assert all(0 <= scan.age_years <= 120 for scan in scans if scan.segmentation is None)
 
 
+def test_sex_is_a_letter_or_unknown(scans):
+    assert {scan.sex for scan in scans} <= {"M", "F", ""}
+
+
 def test_people_and_splits_are_named(scans):
     for scan in scans:
         assert scan.person.startswith(f"{scan.cohort}/")
@@ -95,6 +99,10 @@ class TestPhantom:
         assert first == again
         assert calls == [(1, 1)]
         assert {scan.cohort for scan in first} == {"PhantomADNI"}
+
+    def test_its_people_are_not_those_of_adni(self, tmp_path):
+        scans = read_source(PhantomSource(kind="phantom", subjects=2, tumours=0), tmp_path)
+        assert all(scan.person.startswith("PhantomADNI/") for scan in scans)
 
     def test_another_seed_is_another_folder(self, tmp_path):
         folders = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -22,11 +22,18 @@ _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})_.*")
 _SPLITS = {"0": "test", "1": "validation"}
 
 
-def read_adni(source: AdniSource) -> list[Scan]:
+def read_adni(source: AdniSource, people: str = "ADNI") -> list[Scan]:
     """List the T1 scans of a download; images of other sequences and masks are not scans.
+
+    A person is `people`/RID, not cohort/RID: ADNI numbers its participants once for all phases, so whoever
+    rolled over is known again in another source, whatever its cohort is called.
 
     The split that ADNI-1's standard rule gives: its standard training set validates, its standard test
     set tests, all later phases train; ADNI-1 people outside both sets have none.
+
+    Args:
+        source: the download.
+        people: whom the RIDs count; another word for people who are not ADNI's.
 
     Raises:
         MetadataError: the root is missing or holds no images, an image has no XML or an XML no image, two
@@ -37,7 +44,9 @@ def read_adni(source: AdniSource) -> list[Scan]:
     records = _find_records(source.root)
     _check_pairs(images, records)
     crossval = _read_crossval(source.crossval or source.root / "CROSSVAL.csv", given=source.crossval is not None)
-    scans = [_scan(source.cohort, images[image], records[image], crossval) for image in images if _is_t1(images[image])]
+    scans = [
+        _scan(source.cohort, people, path, records[image], crossval) for image, path in images.items() if _is_t1(path)
+    ]
     if not scans:
         problem = f"adni: {source.root} holds {len(images)} images, none of a T1 sequence"
         raise MetadataError(problem, "T1 sequences have MPRAGE, MPR, SPGR or T1 in the name of their folder.")
@@ -91,7 +100,7 @@ def _is_t1(path: Path) -> bool:
     return bool(_T1.search(sequence)) and not _NO_SCAN.search(sequence)
 
 
-def _scan(cohort: str, path: Path, record: ImageRecord, crossval: Mapping[int, str]) -> Scan:
+def _scan(cohort: str, people: str, path: Path, record: ImageRecord, crossval: Mapping[int, str]) -> Scan:
     day = _DATE.fullmatch(path.parents[1].name)
     if not day:
         problem = f'adni: {path}: the folder "{path.parents[1].name}" is no date'
@@ -108,7 +117,7 @@ def _scan(cohort: str, path: Path, record: ImageRecord, crossval: Mapping[int, s
         site=record.subject.site,
         phase=record.phase,
         given_split=crossval.get(record.subject.rid, "") if record.phase == "ADNI-1" else "train",
-        person=f"{cohort}/{record.subject.rid}",
+        person=f"{people}/{record.subject.rid}",
     )
 
 
@@ -125,14 +134,19 @@ def _read_crossval(path: Path, given: bool) -> dict[int, str]:
     for column in ("RID", "TRAINING"):
         if column not in table:
             raise MetadataError(f'{path} has no column "{column}"', nearest(column, list(table.columns)))
-    return dict(_crossval_rows(path, table))
+    return _crossval_splits(path, table)
 
 
-def _crossval_rows(path: Path, table: pd.DataFrame) -> Iterator[tuple[int, str]]:
+def _crossval_splits(path: Path, table: pd.DataFrame) -> dict[int, str]:
+    first: dict[int, tuple[int, str]] = {}
     for line, (rid, training) in enumerate(zip(table["RID"], table["TRAINING"], strict=True), start=2):
         if not rid.isdecimal():
             raise MetadataError(f'{path}, line {line}: the RID is "{rid}", which is no number', "Correct the line.")
         if training not in _SPLITS:
             problem = f'{path}, line {line}: TRAINING is "{training}"'
             raise MetadataError(problem, "Write 1 for the standard training set or 0 for the standard test set.")
-        yield int(rid), _SPLITS[training]
+        known_line, known = first.setdefault(int(rid), (line, training))
+        if known != training:
+            problem = f"{path}, line {line}: the RID {int(rid)} has TRAINING {training}, but TRAINING {known} in line"
+            raise MetadataError(f"{problem} {known_line}", "Keep the line that is right.")
+    return {rid: _SPLITS[training] for rid, (_, training) in first.items()}

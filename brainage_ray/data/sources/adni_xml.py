@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from brainage_ray.data.sources.adni_ids import SubjectId, parse_image, parse_subject, phase_of
-from brainage_ray.data.sources.fields import parse_age
+from brainage_ray.data.sources.fields import parse_age, parse_sex
 from brainage_ray.errors import MetadataError
 
 
@@ -23,6 +23,7 @@ class ImageRecord:
     group: str
     """Research group as LONI writes it: CN, SMC, EMCI, LMCI, MCI, AD."""
     sex: str
+    """M or F."""
     age_years: float
     phase: str
     """ADNI-1, ADNI-GO, ADNI-2 or ADNI-3."""
@@ -50,10 +51,18 @@ def read_record(path: Path) -> ImageRecord:
         image=parse_image(_text(root, path, image), f"{path}, {image}"),
         subject=subject,
         group=_text(root, path, "researchGroup"),
-        sex=_text(root, path, "subjectSex"),
-        age_years=parse_age(_text(root, path, "subjectAge"), f"{path}, subjectAge"),
+        sex=parse_sex(_text(root, path, "subjectSex"), f"{path}, subjectSex"),
+        age_years=_age_years(root, path),
         phase=phase_of(_text(root, path, "visitIdentifier"), subject.rid, f"{path}, visitIdentifier"),
     )
+
+
+def _age_years(root: ET.Element, path: Path) -> float:
+    unit = root.findtext(".//ageQualifier")
+    if unit is not None and unit.strip() != "Y":
+        problem = f'{path}: ageQualifier is "{unit.strip()}", so that subjectAge is not in years'
+        raise MetadataError(problem, "Write years and the ageQualifier Y, or move the XML away with its image.")
+    return parse_age(_text(root, path, "subjectAge"), f"{path}, subjectAge")
 
 
 def _text(root: ET.Element, path: Path, tag: str) -> str:

@@ -1,4 +1,4 @@
-"""What all sources check alike: ages, files, folders, and the order of the scans."""
+"""What all sources check alike: ages, sexes, files, folders, and the order of the scans."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from brainage_ray.data.scan import Scan
 from brainage_ray.errors import MetadataError
 
 OLDEST_YEARS = 120.0
+
+_SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "": ""}
 
 
 def parse_age(text: str, where: str) -> float:
@@ -30,6 +32,24 @@ def parse_age(text: str, where: str) -> float:
         problem = f"{where}: the age is {text} years, which is not between 0 and {OLDEST_YEARS:g}"
         raise MetadataError(problem, "Give years, not months or days, or take the scan out.")
     return age
+
+
+def parse_sex(text: str, where: str) -> str:
+    """Read a sex, of which the report counts M and F.
+
+    Args:
+        text: as the file has it: m, f, male or female in any case, or empty.
+        where: file and line or element, for the message.
+
+    Returns:
+        M, F or empty.
+
+    Raises:
+        MetadataError: it is something else.
+    """
+    if text.lower() not in _SEX:
+        raise MetadataError(f'{where}: the sex is "{text}"', "Write M or F, or nothing where it is not known.")
+    return _SEX[text.lower()]
 
 
 def check_folder(folder: Path, what: str) -> None:

@@ -45,7 +45,7 @@ def read_phantom(source: PhantomSource, cache: Path, progress: Callable[[int, in
                     write_phantoms(partial, source.subjects, source.tumours, source.seed, progress)
     scans = []
     if source.subjects:
-        scans += read_adni(AdniSource(kind="adni", root=folder / "ADNI", cohort=ADNI_COHORT))
+        scans += read_adni(AdniSource(kind="adni", root=folder / "ADNI", cohort=ADNI_COHORT), people=ADNI_COHORT)
     if source.tumours:
         scans += read_brats(BratsSource(kind="brats", root=folder / "BraTS", cohort=BRATS_COHORT))
     return scans
