@@ -22,7 +22,7 @@ from brainage_ray.data.scan import Scan
 from brainage_ray.data.splits import SPLITS
 from brainage_ray.data.store import MANIFEST_FILE, SCHEMA_VERSION, STORE_FILE, SliceStore
 from brainage_ray.data.volumes import MODALITIES
-from brainage_ray.errors import DataError, StoreError
+from brainage_ray.errors import DataError, LeakageError, StoreError
 
 SLICES_PER_SHARD = 4096
 """A shard ends before the scan that would make it longer."""
@@ -53,6 +53,7 @@ def write_store(folder: Path, rows: Sequence[StoreRow], kind: Kind, preprocessin
 
     Raises:
         DataError: there is no row, or a prepared file is missing, damaged or of another shape.
+        LeakageError: one content is there under the names of two people, who may be in two splits.
         StoreError: the folder holds something else.
         NoSpaceError: the disk is full; the folder is as it was.
     """
@@ -60,6 +61,7 @@ def write_store(folder: Path, rows: Sequence[StoreRow], kind: Kind, preprocessin
         raise DataError(f"no scan is left for the {kind} store {folder}", "The ledger says why each was left out.")
     if folder.exists() and any(folder.iterdir()) and not (folder / STORE_FILE).is_file():
         raise StoreError(f"{folder} holds other files, so no store is written there", "Give another folder.")
+    _check_copies(rows)
     placed = _place(rows)
     with atomic_folder(folder) as partial:
         for shard in placed:
@@ -69,6 +71,16 @@ def write_store(folder: Path, rows: Sequence[StoreRow], kind: Kind, preprocessin
         about = _about(partial, manifest, kind, preprocessing)
         (partial / STORE_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return SliceStore.open(folder)
+
+
+def _check_copies(rows: Sequence[StoreRow]) -> None:
+    first: dict[str, Scan] = {}
+    for row in sorted(rows, key=_order):
+        scan, known = row.scan, first.setdefault(row.prepared.key, row.scan)
+        if scan.person != known.person:
+            two = " and ".join(f"{s.cohort} {s.subject} (image {s.image})" for s in (known, scan))
+            fix = "Correct the image of one of them, or give both the same subject if they are one person."
+            raise LeakageError(f"the files of {two} are the same, byte for byte", fix)
 
 
 @dataclass(frozen=True)

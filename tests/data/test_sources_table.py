@@ -82,6 +82,10 @@ def test_the_nearest_column_is_suggested(tmp_path):
         ("p2,60,F,CN,", ["line 3", "image is empty"]),
         ("p2,60,F,CN,c.nii.gz", ["line 3", "no image", "c.nii.gz"]),
         ("p2,60,F,CN,a.nii.gz", ["line 3", '"a.nii.gz" is already in line 2']),
+        ("p2,60,F,CN,./a.nii.gz", ["line 3", '"./a.nii.gz" is already in line 2']),
+        ("p2,60,F,CN,.//a.nii.gz", ["line 3", '".//a.nii.gz" is already in line 2']),
+        ("p2,60,X,CN,b.nii.gz", ["line 3", 'the sex is "X"', "Write M or F"]),
+        ("p2,60,1,CN,b.nii.gz", ["line 3", 'the sex is "1"']),
         ("p2,60,F,CN", ["line 3", "4 values for 5 columns"]),
         ("p2,60,F,CN,b.nii.gz,more", ["line 3", "6 values for 5 columns", "quotes"]),
     ],
@@ -93,6 +97,28 @@ def test_wrong_rows(tmp_path, row, words):
 def test_ages_at_the_ends_are_taken(tmp_path):
     scans = read(tmp_path, f"{HEADER}\np1,0,F,CN,a.nii.gz\np2,120,F,CN,b.nii.gz\n")
     assert [scan.age_years for scan in scans] == [0, 120]
+
+
+@pytest.mark.parametrize(
+    ("written", "sex"),
+    [("m", "M"), ("M", "M"), ("male", "M"), ("Male", "M"), ("f", "F"), ("F", "F"), ("FEMALE", "F"), ("", "")],
+)
+def test_sex_is_read_in_any_spelling(tmp_path, written, sex):
+    assert read(tmp_path, f"{HEADER}\n{ROW.replace('F', written)}\n")[0].sex == sex
+
+
+def test_one_image_under_its_relative_and_its_whole_path(tmp_path):
+    refused(tmp_path, f"{HEADER}\n{ROW}\n{ROW.replace('a.nii.gz', str(tmp_path / 'a.nii.gz'))}\n", "already in line 2")
+
+
+def test_the_image_id_does_not_depend_on_the_spelling_of_the_path(tmp_path):
+    assert read(tmp_path, f"{HEADER}\n{ROW.replace('a.nii', './a.nii')}\n")[0].image == "a.nii.gz"
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_than_commas_are_named(tmp_path, mark, name):
+    text = f"{HEADER}\n{ROW.replace('61.5', '61')}\n".replace(",", mark)
+    refused(tmp_path, text, f"{name} between its values", "commas", "decimal point")
 
 
 def test_unknown_split(tmp_path):

@@ -191,6 +191,20 @@ def test_rows_that_do_not_fit_are_refused(rows, tmp_path):
         write_store(tmp_path / "c", [replace(rows[0], prepared=four)], "segmentation", CONFIG)
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("train", "train")])
+def test_one_content_under_the_names_of_two_people_is_refused(rows, tmp_path, splits):
+    copy = replace(rows[1], prepared=rows[0].prepared, split=splits[1])
+    with pytest.raises(LeakageError, match=r"C S00 \(image I0\) and C S01 \(image I1\).* the same") as caught:
+        write_store(tmp_path / "store", [rows[0], copy, *rows[2:]], "age", CONFIG)
+    assert caught.value.fix
+    assert not (tmp_path / "store").exists()
+
+
+def test_one_person_may_have_an_image_under_two_names(rows, tmp_path):
+    copy = replace(rows[0], scan=replace(rows[0].scan, image="I0-again"))
+    assert len(write_store(tmp_path / "store", [*rows, copy], "age", CONFIG).manifest) == len(rows) + 1
+
+
 def test_from_files_to_store(scan, tumour, config, tmp_path):
     row = StoreRow(scan, prepare_scan(scan, config, tmp_path / "cache"), "train", "CN")
     ages = write_store(tmp_path / "ages", [row], "age", config)

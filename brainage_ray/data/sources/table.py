@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from brainage_ray.config import TableSource
 from brainage_ray.config.read import nearest
 from brainage_ray.data.scan import Scan
-from brainage_ray.data.sources.fields import check_folder, in_order, parse_age
+from brainage_ray.data.sources.fields import check_folder, in_order, parse_age, parse_sex
 from brainage_ray.errors import MetadataError
 
 REQUIRED = ("subject", "age_years", "sex", "diagnosis", "image")
 OPTIONAL = ("session", "site", "split")
 SPLITS = ("train", "validation", "test", "")
 
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+
 
 def read_table(source: TableSource) -> list[Scan]:
     """List the scans of a CSV (UTF-8, commas) with the columns of REQUIRED and, if there, of OPTIONAL.
 
-    Other columns are left alone. The image's path, as written, is its id.
+    Other columns are left alone. The image's path, without detours such as ./, is its id.
 
     Raises:
         MetadataError: the table or its image folder is missing, a column is missing, or a row is wrong.
@@ -31,10 +34,10 @@ def read_table(source: TableSource) -> list[Scan]:
     scans = []
     for line, row in _rows(source.table):
         scan = _read_row(row, f"{source.table}, line {line}", root, source.cohort)
-        if scan.image in first:
-            problem = f'{source.table}, line {line}: the image "{scan.image}" is already in line {first[scan.image]}'
+        known = first.setdefault(os.path.normpath(scan.files["t1"]), line)
+        if known != line:
+            problem = f'{source.table}, line {line}: the image "{row["image"]}" is already in line {known}'
             raise MetadataError(problem, "Keep one of the two rows.")
-        first[scan.image] = line
         scans.append(scan)
     if not scans:
         raise MetadataError(f"{source.table} has no rows", "Add one row a scan below the names of the columns.")
@@ -63,6 +66,10 @@ def _rows(table: Path) -> list[tuple[int, Mapping[str, str]]]:
 
 
 def _check_columns(table: Path, names: list[str]) -> None:
+    for mark, name in _SEPARATORS.items():
+        if len(names) == 1 and mark in names[0]:
+            fix = "Save it as CSV with commas, and with a decimal point in the ages (in a spreadsheet: under English)."
+            raise MetadataError(f"{table} has {name} between its values, not commas", fix)
     for column in REQUIRED:
         if column not in names:
             unused = [name for name in names if name and name not in REQUIRED + OPTIONAL]
@@ -89,10 +96,10 @@ def _read_row(row: Mapping[str, str], where: str, root: Path, cohort: str) -> Sc
         cohort=cohort,
         subject=row["subject"],
         session=row.get("session", ""),
-        image=row["image"],
+        image=os.path.normpath(row["image"]),
         files={"t1": path},
         age_years=parse_age(row["age_years"], where),
-        sex=row["sex"],
+        sex=parse_sex(row["sex"], where),
         diagnosis=row["diagnosis"],
         site=row.get("site", ""),
         given_split=split,
