@@ -18,6 +18,7 @@ KEY_TAG = "brainage.key"
 KIND_TAG = "brainage.kind"
 PARENT_TAG = "mlflow.parentRunId"
 _TEMPORARY = {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED"}
+_FINAL = (FileNotFoundError, NotADirectoryError, PermissionError)
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -89,7 +90,7 @@ def all_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
 def is_temporary(error: Exception) -> bool:
     """Tell whether a write may succeed later: the database is locked, the disk full or the server down."""
     if isinstance(error, OSError):
-        return not isinstance(error, FileNotFoundError)
+        return not isinstance(error, _FINAL)
     return getattr(error, "error_code", "") in _TEMPORARY
 
 

@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_ray.errors import EngineError
-from brainage_ray.tracking.client import KEY_TAG, all_runs, open_existing
+from brainage_ray.tracking.client import KEY_TAG, all_runs, database, open_existing
+from brainage_ray.tracking.files import RunFiles, artifacts_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 MODELS_TAG = "brainage.models"
+_COUNT_MODELS = """
+    SELECT COUNT(*) FROM experiments
+    JOIN runs ON runs.experiment_id = experiments.experiment_id
+    JOIN tags ON tags.run_uuid = runs.run_uuid
+    WHERE experiments.name = ? AND tags.key = ? AND runs.lifecycle_stage = 'active'
+"""
 ALIAS = "champion"
 
 
-def store_models(name: str, source: Path, digest: str, client: MlflowClient, run_id: str) -> None:
+def store_models(name: str, source: Path, digest: str, files: RunFiles) -> None:
     """Copy models into an arm's artifacts and register them; plain files, nothing pickled.
 
     Args:
         name: experiment and arm.
         source: folder with the models' files.
         digest: names the version.
-        client: of MLflow.
-        run_id: of the arm's run.
+        files: of the arm's run.
     """
-    folder = f"models/{digest}"
-    client.log_artifacts(run_id, str(source), folder)
-    _register(client, name.replace("+", "_"), f"runs:/{run_id}/{folder}", run_id, digest)
-    client.set_tag(run_id, MODELS_TAG, digest)  # last: who finds the tag finds the files
+    folder, run_id = f"models/{digest}", files.run_id
+    files.add(source, folder)
+    _register(files.client, name.replace("+", "_"), f"runs:/{run_id}/{folder}", run_id, digest)
+    files.client.set_tag(run_id, MODELS_TAG, digest)  # last: who finds the tag finds the files
+
+
+def has_models(workspace: Path, experiment: str) -> bool:
+    """Tell whether MLflow has models of an experiment, by its database alone: to load MLflow takes seconds."""
+    path = database(workspace)
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute(_COUNT_MODELS, (experiment, MODELS_TAG)).fetchone()[0])
+    except sqlite3.Error:
+        return False
 
 
 def arms(workspace: Path, experiment: str) -> dict[str, dict[str, float]]:
@@ -64,24 +84,21 @@ def download_models(workspace: Path, experiment: str, arm: str, to: Path) -> lis
         The files.
 
     Raises:
-        EngineError: there is no such experiment, or no models of this arm.
+        EngineError: there is no such experiment, or no models of this arm, or their files are gone.
     """
     client = open_existing(workspace)
     runs = _arm_runs(client, workspace, experiment)
     if arm not in runs:
         raise EngineError(f"MLflow has no models of {experiment}/{arm}", _known("arms", list(runs)))
     run = runs[arm]
+    name = f"models/{run.data.tags[MODELS_TAG]}"
+    here = artifacts_folder(workspace, experiment) / run.info.run_id / "artifacts" / name
+    if not here.is_dir():
+        raise EngineError(f"There is no {here} any more", "Run the experiment again: it publishes its models anew.")
     to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to) as half_way:
-        name = f"models/{run.data.tags[MODELS_TAG]}"
-        # MLflow remembers where the workspace was when the run was made; it may have moved since.
-        here = workspace / "artifacts" / experiment / run.info.run_id / "artifacts" / name
-        if here.is_dir():
-            shutil.copytree(here, half_way, dirs_exist_ok=True)
-            folder = half_way
-        else:
-            folder = client.download_artifacts(run.info.run_id, name, half_way)
-        return sorted(file.replace(to / file.name) for file in Path(folder).iterdir())
+        shutil.copytree(here, half_way, dirs_exist_ok=True)
+        return sorted(file.replace(to / file.name) for file in Path(half_way).iterdir())
 
 
 def _register(client: MlflowClient, name: str, source: str, run_id: str, digest: str) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainage_ray.tracking.client import KEY_TAG, KIND_TAG, PARENT_TAG, all_runs, first_line, is_temporary, open_client
+from brainage_ray.tracking.files import RunFiles
 from brainage_ray.tracking.records import GROUP, Run, clean_tags, flatten
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
     from brainage_ray.training.recorder import RunInfo
 
-Job = Callable[["MlflowClient", str], None]
-"""Gets MLflow's client and a run's id."""
+Job = Callable[[RunFiles], None]
+"""Gets the artifacts of a run."""
 
 _LOG = logging.getLogger(__name__)
 _METRICS, _PARAMS, _TAGS = 800, 100, 100
@@ -32,7 +32,7 @@ class RunStore:
     Args:
         uri: of MLflow's tracking store.
         experiment: its name.
-        artifacts: folder for artifacts; None leaves the place to the server.
+        artifacts: absolute folder for artifacts; None leaves the place to the server.
         tags: of every run that is made.
     """
 
@@ -71,7 +71,7 @@ class RunStore:
         return self._runs[key]
 
     def add_job(self, group: Run, job: Job) -> None:
-        """Have a function called with MLflow's client and a group's run id, once that run is there."""
+        """Have a function called with the artifacts of a group's run, once that run is there."""
         self._jobs.append((group.key, job))
 
     def end(self, groups: str, trainings: str, time_ms: int) -> None:
@@ -93,7 +93,7 @@ class RunStore:
                 self._attempt(partial(self._write_run, run), run.drop)
         while self._jobs:
             key, job = self._jobs[0]
-            self._attempt(partial(job, self._client, self._runs[key].id), lambda: 1)
+            self._attempt(partial(job, RunFiles(self._client, self._runs[key].id, self._artifacts)), lambda: 1)
             del self._jobs[0]
 
     def _attempt(self, write: Callable[[], None], drop: Callable[[], int]) -> None:
@@ -111,7 +111,7 @@ class RunStore:
         client = open_client(self._uri)
         found = client.get_experiment_by_name(self._experiment)
         if found is None:
-            folder = self._artifacts.resolve().as_uri() if self._artifacts else None
+            folder = self._artifacts.as_uri() if self._artifacts else None
             self._experiment_id = client.create_experiment(self._experiment, artifact_location=folder)
         else:
             self._experiment_id = found.experiment_id

@@ -15,14 +15,13 @@ import yaml
 
 from brainage_ray.tracking.client import load_mlflow, store_uri
 from brainage_ray.tracking.environment import commit_tags, machine_tags, package_list
+from brainage_ray.tracking.files import RunFiles, artifacts_folder
 from brainage_ray.tracking.models import store_models
 from brainage_ray.tracking.records import Point, Run, clean_tags
 from brainage_ray.tracking.runs import RunStore
 from brainage_ray.tracking.writer import WriteBehind
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from brainage_ray.training.recorder import RunInfo, Status
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class MlflowTracker:
     ) -> None:
         load_mlflow()  # here, because two threads that import at a time can meet half-made modules
         workspace.mkdir(parents=True, exist_ok=True)
-        artifacts = None if uri else workspace / "artifacts" / experiment
+        artifacts = None if uri else artifacts_folder(workspace, experiment)
         self._experiment = experiment
         self._store = RunStore(uri or store_uri(workspace), experiment, artifacts, {**commit_tags(), **(tags or {})})
         self._writer = WriteBehind(self._store, interval_s)
@@ -102,7 +101,7 @@ class MlflowTracker:
             folder: where to, inside the artifacts.
             group: slash path under the experiment; "" is the experiment's run.
         """
-        self._job(partial(_copy, source, folder), group)
+        self._job(lambda files: files.add(source, folder), group)
 
     def log_models(self, arm: str, source: Path, digest: str) -> None:
         """Keep an arm's final models as artifacts and register them as the newest version of their name.
@@ -151,7 +150,7 @@ class MlflowTracker:
     def _put(self, event: Callable[..., None], *arguments: Any) -> None:
         self._writer.put(partial(event, *arguments))
 
-    def _job(self, job: Callable[[MlflowClient, str], None], group: str) -> None:
+    def _job(self, job: Callable[[RunFiles], None], group: str) -> None:
         time_ms = _now_ms()
         self._put(lambda: self._store.add_job(self._group(group, time_ms), job))
 
@@ -180,17 +179,8 @@ class MlflowTracker:
             texts["config/experiment.yaml"] = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
             texts["config/experiment.json"] = json.dumps(config, indent=1)
         for name, text in texts.items():
-            self._job(partial(_write_text, text, name), "")
+            self._job(partial(RunFiles.add_text, text=text, name=name), "")
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _copy(source: Path, folder: str, client: MlflowClient, run_id: str) -> None:
-    copy = client.log_artifacts if source.is_dir() else client.log_artifact
-    copy(run_id, str(source), folder or None)
-
-
-def _write_text(text: str, name: str, client: MlflowClient, run_id: str) -> None:
-    client.log_text(run_id, text, name)

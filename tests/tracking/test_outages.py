@@ -155,6 +155,8 @@ def test_which_errors_pass(workspace):
     assert is_temporary(OSError("disk full"))
     assert is_temporary(ConnectionRefusedError())
     assert not is_temporary(FileNotFoundError("absent.csv"))
+    assert not is_temporary(PermissionError("somebody else's"))
+    assert not is_temporary(NotADirectoryError("a file"))
     assert not is_temporary(ValueError("not a number"))
 
 
