@@ -7,6 +7,7 @@ from brainage_ray.report.inputs import (
     ReportInputs,
     SampleSlices,
     StudyReport,
+    Transfer,
     TrialReport,
 )
 from brainage_ray.report.page import write_report
@@ -18,6 +19,7 @@ __all__ = [
     "ReportInputs",
     "SampleSlices",
     "StudyReport",
+    "Transfer",
     "TrialReport",
     "write_report",
 ]

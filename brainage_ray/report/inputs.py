@@ -68,6 +68,22 @@ class PretrainingReport:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """How weights went over into an encoder, counted in names."""
+
+    into: str
+    """An arm, or a backbone and the stages that its weights went through."""
+    source: str
+    """The stages before, or where the weights were fetched."""
+    loaded: int
+    missing: int
+    """Batch counters alone: a missing weight is an error."""
+    left_out: int
+    names: Sequence[str] = ()
+    """What was left out, where that is known by name."""
+
+
+@dataclass(frozen=True)
 class SampleSlices:
     """Slices of some people of one diagnosis."""
 
@@ -85,6 +101,7 @@ class Provenance:
     date: str
     """As the report prints it."""
     git_commit: str
+    """Of the code that trained; several with commas."""
     data_hash: str
     """Of the slice store."""
     versions: Mapping[str, str]
@@ -115,6 +132,7 @@ class ReportInputs:
     search_sentence: str = ""
     """What a trial tells Optuna, as a sentence."""
     pretraining: Sequence[PretrainingReport] = ()
+    transfers: Sequence[Transfer] = ()
     cases: Mapping[str, int] | None = None
     """Segmentation cases by cohort."""
     samples: Sequence[SampleSlices] = ()

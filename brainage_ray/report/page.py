@@ -23,6 +23,7 @@ from brainage_ray.report.record_tables import (
     reasons_table,
     settings_table,
     time_table,
+    transfers_table,
     versions_table,
 )
 from brainage_ray.report.reference import reference_for
@@ -85,6 +86,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "results": [mae_table(inputs, reference), delta_table(inputs.summary, reference)],
         "pairs": pairs_table(inputs.summary),
         "settings": settings_table(inputs.studies),
+        "transfers": transfers_table(inputs.transfers),
         "methods": methods(inputs),
         "data": [data_table(inputs.manifest), reasons_table(inputs.ledger)],
         "left_out": left_out_table(inputs.ledger),

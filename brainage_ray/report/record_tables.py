@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from brainage_ray.report.inputs import ReportInputs, StudyReport
+from brainage_ray.report.inputs import ReportInputs, StudyReport, Transfer
 from brainage_ray.report.table import Row, Table
 from brainage_ray.report.text import NOTHING, duration, number, setting
 
@@ -28,6 +28,20 @@ def settings_table(studies: Mapping[str, StudyReport]) -> Table | None:
         tally = [str(states.count(state)) for state in ("complete", "pruned", "failed")]
         rows.append(Row((arm, *values, str(study.epochs), *tally), arm=arm))
     return Table("settings", "Settings of the final models, and the trials behind them", header, tuple(rows))
+
+
+def transfers_table(transfers: Sequence[Transfer]) -> Table | None:
+    """Make the table of what went over into the encoders, or None where all started from random weights."""
+    if not transfers:
+        return None
+    rows = []
+    for went in transfers:
+        left_out = f"{went.left_out} ({', '.join(went.names)})" if went.names else str(went.left_out)
+        rows.append(Row((went.into, _short(went.source), str(went.loaded), str(went.missing), left_out)))
+    header = ("Encoder of", "Weights from", "Loaded", "Missing", "Left out")
+    notes = ("Counted in names of weights. Missing are batch counters alone, a missing weight is an error; left out "
+             "is what sat on the encoder before.",)  # fmt: skip
+    return Table("transfers", "Weights that the encoders started from", header, tuple(rows), notes, text_columns=2)
 
 
 def data_table(manifest: pd.DataFrame) -> Table:

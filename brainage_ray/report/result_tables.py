@@ -16,6 +16,9 @@ from brainage_ray.report.reference import Reference
 from brainage_ray.report.table import Row, Table
 from brainage_ray.report.text import NOTHING, listed, mean_sd, number, p_mean_max
 
+_PUBLISHED = {"MCI", "AD"}
+"""The diagnoses that the publication compares."""
+
 
 def validation_mae(study: StudyReport, window: int) -> tuple[float | None, float | None]:
     """Return the chosen trial's validation MAE, and its standard deviation over the trial's seeds, years.
@@ -50,26 +53,32 @@ def mae_table(inputs: ReportInputs, reference: Reference | None) -> Table:
 
 
 def delta_table(summary: Summary, reference: Reference | None) -> Table:
-    """Make Table 2: the delta by diagnosis, and whether it tells the two sickest groups apart."""
+    """Make Table 2: the delta by diagnosis, and whether it tells two groups apart."""
     groups = summary.arms[0].deltas
     header = ["Arm", *(f"{group.diagnosis} (n = {group.n_scans})" for group in groups)]
-    shown = summary.arms[0].pairs[-1:]
-    for pair in shown:
-        name = f"{pair.first} vs {pair.second}"
-        header += [f"{name}: p", "Corrected p", "AUC [95 % CI]"]
-    header += ["Published p*"] if reference and shown else []
+    shown = _shown_pair(summary.arms[0])
+    if shown:
+        header += [f"{shown.first} vs {shown.second}: p", "Corrected p", "AUC [95 % CI]"]
+    published = reference.arms if reference and shown and {shown.first, shown.second} == _PUBLISHED else None
+    header += ["Published p*"] if published else []
     rows = []
     for arm in summary.arms:
         cells = [arm.arm, *(mean_sd(group.mean_years, group.sd_years, 1) for group in arm.deltas)]
-        cells += [cell for pair in arm.pairs[-1:] for cell in _pair_cells(pair)]
-        if reference and shown:
-            p = reference.arms[arm.arm].refit_test_p
+        pair = arm.pair(shown.first, shown.second) if shown else None
+        cells += _pair_cells(pair) if pair else ()
+        if published:
+            p = published[arm.arm].refit_test_p
             cells.append(p_mean_max(p.mean, p.max))
         rows.append(Row(tuple(cells), arm=arm.arm))
     return Table(
         "delta", "Brain-age delta on the test split, years", tuple(header), tuple(rows),
-        _delta_notes(summary, bool(reference and shown)), _delta_numbers(summary.arms),
+        _delta_notes(summary, published is not None), _delta_numbers(summary.arms),
     )  # fmt: skip
+
+
+def _shown_pair(arm: ArmSummary) -> PairComparison | None:
+    """Return the pair that was published where the experiment compares it, else the last one."""
+    return arm.pair("MCI", "AD") or arm.pair("AD", "MCI") or (arm.pairs[-1] if arm.pairs else None)
 
 
 def pairs_table(summary: Summary) -> Table | None:

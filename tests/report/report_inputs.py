@@ -19,6 +19,7 @@ from brainage_ray.report import (
     ReportInputs,
     SampleSlices,
     StudyReport,
+    Transfer,
     TrialReport,
 )
 
@@ -190,6 +191,10 @@ def inputs_of(arms: int = 2, seeds: int = 3, people: int = 240, **changes) -> Re
         ),
         "search_sentence": "Each epoch tells Optuna the validation MAE, averaged over the trial's seeds.",
         "pretraining": pretraining_of(sorted({arm.backbone.kind for arm in experiment.arms.values()})),
+        "transfers": [
+            Transfer(name, "+".join(arm.pretraining), 318, 0, 0)
+            for name, arm in experiment.arms.items() if arm.pretraining
+        ],
         "cases": {"BraTS2020": 369},
         "samples": slices_of(),
         "test_openings": [

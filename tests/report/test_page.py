@@ -75,7 +75,14 @@ def test_figures_take_their_colours_from_the_page(html):
 def test_every_section_is_there(html):
     for heading in ("Results", "Training", "Methods", "Data", "Record"):
         assert f"<h2>{heading}</h2>" in html
-    for text in ("Null model", "Search history", "Sample slices", "Openings of the test split", "Wall-clock time"):
+    for text in (
+        "Null model",
+        "Search history",
+        "Sample slices",
+        "Openings of the test split",
+        "Weights that",
+        "Wall-clock time",
+    ):
         assert text in html
 
 
@@ -87,7 +94,8 @@ def test_figures_and_tables_are_files(report):
     tables = {path.stem for path in (report / "tables").glob("*.csv")}
     assert tables == {path.stem for path in (report / "tables").glob("*.tex")}
     assert tables == {
-        "mae", "delta", "pairs", "settings", "data", "ledger", "left_out", "test_openings", "time", "versions",
+        "mae", "delta", "pairs", "settings", "transfers", "data", "ledger", "left_out", "test_openings", "time",
+        "versions",
     }  # fmt: skip
 
 
@@ -111,7 +119,15 @@ def test_the_smallest_experiment_has_a_page_too(tmp_path):
     inputs = inputs_of(experiment=experiment, predictions=predictions)
     ledger = inputs.ledger[inputs.ledger["status"] == "done"]
     bare = replace(
-        inputs, studies={}, curves={}, pretraining=(), samples=(), test_openings=(), cases=None, ledger=ledger
+        inputs,
+        studies={},
+        curves={},
+        pretraining=(),
+        transfers=(),
+        samples=(),
+        test_openings=(),
+        cases=None,
+        ledger=ledger,
     )
     html = write_report(bare, tmp_path).read_text(encoding="utf-8")
     assert "cannot be compared between diagnoses: there is one group only" in html

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from report_inputs import inputs_of, ledger_of, manifest_of, study_of
+from report_inputs import experiment_of, inputs_of, ledger_of, manifest_of, study_of
 
+from brainage_ray.report import Transfer
 from brainage_ray.report.record_tables import (
     data_table,
     left_out_table,
@@ -16,6 +17,7 @@ from brainage_ray.report.record_tables import (
     reasons_table,
     settings_table,
     time_table,
+    transfers_table,
 )
 from brainage_ray.report.reference import reference_for
 from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table, validation_mae
@@ -81,6 +83,35 @@ def test_table_2_ends_with_the_two_sickest_groups(inputs):
     assert table.header[4:] == ("MCI vs AD: p", "Corrected p", "AUC [95 % CI]")
     pair = inputs.summary.arm("unet").pair("MCI", "AD")
     assert cells(table, "unet")[6].startswith(f"{pair.auc_mean:.2f} [")
+
+
+def test_the_published_pair_is_shown_wherever_it_stands_and_published_numbers_beside_no_other(published):
+    reference = reference_for(published.experiment.arms)
+    for diagnoses in (("AD", "MCI", "CN"), ("MCI", "AD", "CN")):
+        changed = experiment_of(6, 2, evaluation={"diagnoses": diagnoses})
+        inputs = inputs_of(6, 2, people=60, experiment=changed)
+        table = delta_table(inputs.summary, reference)
+        assert table.header[4:] == (f"{diagnoses[0]} vs {diagnoses[1]}: p", "Corrected p", "AUC [95 % CI]",
+                                    "Published p*")  # fmt: skip
+        pair = inputs.summary.arm("unet").pair(*diagnoses[:2])
+        assert cells(table, "unet")[6].startswith(f"{pair.auc_mean:.2f} [")
+    others = inputs_of(6, 2, people=60, experiment=experiment_of(6, 2, evaluation={"diagnoses": ("CN", "AD")}))
+    table = delta_table(others.summary, reference)
+    assert table.header[3:] == ("CN vs AD: p", "Corrected p", "AUC [95 % CI]")
+    assert all(len(row.cells) == len(table.header) for row in table.rows)
+    assert not any("Other data" in note for note in table.notes)
+
+
+def test_what_went_over_into_the_encoders_is_counted_and_what_was_left_out_named():
+    sha = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    rows = [Transfer("resnet50+imagenet", f"w.pth, SHA-256 {sha}", 318, 0, 2, ("fc.weight", "fc.bias")),
+            Transfer("resnet+imagenet", "imagenet", 318, 0, 0)]  # fmt: skip
+    table = transfers_table(rows)
+    assert table.rows[0].cells == (
+        "resnet50+imagenet", "w.pth, SHA-256 9f86d08188\N{HORIZONTAL ELLIPSIS}", "318", "0", "2 (fc.weight, fc.bias)",
+    )  # fmt: skip
+    assert table.rows[1].cells == ("resnet+imagenet", "imagenet", "318", "0", "0")
+    assert transfers_table([]) is None
 
 
 def test_every_pair_has_a_row(inputs):

@@ -76,6 +76,14 @@ def test_methods_take_their_numbers_from_the_experiment(inputs):
     assert "Holm" in text["Evaluation"]
 
 
+def test_scans_that_are_in_no_table_are_said(inputs):
+    predictions = predictions_of(["unet"], 1, 60)
+    experiment = experiment_of(1, 1, evaluation={"diagnoses": ("CN", "AD")})
+    text = methods(inputs_of(1, 1, predictions=predictions, experiment=experiment))["Evaluation"]
+    others = (predictions["diagnosis"] == "MCI").sum()
+    assert f"60 scans. {others} scans of other diagnoses are in no table" in text
+
+
 def test_methods_say_what_departs_from_good_practice(inputs):
     data = {"sources": [{"kind": "phantom"}], "split": {"rollover": "as_published"}}
     changed = experiment_of(
