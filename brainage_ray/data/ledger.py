@@ -27,6 +27,11 @@ STATUSES: tuple[Status, ...] = ("done", "failed", "excluded")
 COLUMNS = ("cohort", "subject", "session", "image", "status", "reason")
 """Of the ledger's table."""
 
+UNREADABLE: Mapping[str, Any] = {
+    "time": "?", "user": "?", "host": "?", "model": "unreadable line", "commit": "?", "store": "?",
+}  # fmt: skip
+"""What stands for a line of the test ledger that was cut short."""
+
 _FAULT = "This is a fault of the program; please report it."
 
 
@@ -115,6 +120,8 @@ class TestLedger:
     def record(self, model: str, store_hash: str) -> dict[str, Any]:
         """Append who opens the test split of which store, when, and for which model; it is on the disk on return.
 
+        A line that a kill or a full disk cut short is ended first, so that it spoils no other.
+
         Raises:
             NoSpaceError: the disk is full.
         """
@@ -129,16 +136,35 @@ class TestLedger:
         with no_space(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(("\n" if self._ends_in_half_a_line() else "") + json.dumps(entry) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         return entry
 
     def entries(self) -> list[Mapping[str, Any]]:
-        """Return all lines, oldest first; none where the test split was never opened."""
+        """Return all lines, oldest first; none where the test split was never opened.
+
+        A line that cannot be read was an opening too: it is there as UNREADABLE.
+        """
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        return [_entry(line) for line in text.split("\n") if line.strip()]
+
+    def _ends_in_half_a_line(self) -> bool:
+        with self.path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+
+
+def _entry(line: str) -> Mapping[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return UNREADABLE
+    return entry if isinstance(entry, dict) else UNREADABLE
 
 
 def code_version() -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 from brains import brain, save, scan_of, write_tumour
+from hypothesis import settings
 from stores import CONFIG, age_rows
 
 from brainage_ray.config import PreprocessingConfig
 from brainage_ray.data.store_write import write_store
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no mistake of the code
+settings.load_profile("untimed")
 
 
 @pytest.fixture

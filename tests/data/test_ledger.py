@@ -5,6 +5,7 @@ import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from brainage_ray.data import ledger as module
 from brainage_ray.data.ledger import COLUMNS, Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.scan import Scan
 from brainage_ray.errors import DataError, MetadataError
+from brainage_ray.report.record_tables import openings_table
 
 
 def scan(image, subject="S1", cohort="C"):
@@ -128,3 +130,35 @@ def test_without_git_it_is_the_version(monkeypatch):
 def test_installed_inside_somebody_elses_repository_it_is_the_version(monkeypatch):
     monkeypatch.setattr(module, "_git", lambda folder, *_: str(folder.parent.parent))
     assert code_version() == brainage_ray.__version__
+
+
+HALF = '{"time": "2024-01-01T00:00:00+00:00", "user": "ann", "mod'
+
+
+@pytest.mark.parametrize("line", [HALF, "\0" * 20, "[1]", '"text"', "3", "\udcff"])
+def test_a_broken_line_stays_on_the_record(tmp_path, line):
+    """A full disk or a kill cuts a line; what was opened before and after it must still be told."""
+    ledger = TestLedger(tmp_path / "test_ledger.jsonl")
+    first = ledger.record("model-a", "0123456789abcdef")
+    with ledger.path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(line)
+    last = ledger.record("model-b", "0123456789abcdef")
+    entries = ledger.entries()
+    assert [entries[0], entries[2]] == [first, last]
+    assert entries[1] == {**dict.fromkeys(first, "?"), "model": "unreadable line"}
+    assert list(entries[1]) == list(first)
+
+
+def test_a_half_line_at_the_end_is_an_opening_too(tmp_path):
+    path = tmp_path / "test_ledger.jsonl"
+    path.write_text(HALF)
+    assert [entry["model"] for entry in TestLedger(path).entries()] == ["unreadable line"]
+
+
+def test_a_broken_line_can_be_shown_in_the_report(tmp_path):
+    path = tmp_path / "test_ledger.jsonl"
+    path.write_text(HALF)
+    TestLedger(path).record("model-a", "0123456789abcdef")
+    table = openings_table(SimpleNamespace(test_openings=TestLedger(path).entries()))
+    assert "?,?,?,unreadable line,?,?" in table.to_csv()
+    assert len(table.rows) == 2
