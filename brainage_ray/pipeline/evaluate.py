@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainage_ray.config.base import digest
+from brainage_ray.config.run import TRAINING_VERSION
 from brainage_ray.data import SliceStore, TestLedger, atomic_write
 from brainage_ray.evaluation.deltas import brain_age_delta
 from brainage_ray.evaluation.predictions import COLUMNS
@@ -17,19 +18,15 @@ from brainage_ray.evaluation.summary import Summary, summarise
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.session import Session
-from brainage_ray.training import predict_ages
 
 TEST_LEDGER = "test_ledger.jsonl"
 
 
 def evaluate(session: Session, prepared: Prepared, models: Sequence[FittedModel]) -> tuple[pd.DataFrame, Summary]:
-    """Predict every test scan with every final model, and summarise.
-
-    Returns:
-        The predictions (one row per arm, seed and scan; columns of evaluation.COLUMNS), and their summary.
+    """Predict every test scan with every final model, and summarise; see read_evaluation.
 
     Raises:
-        DataError: there is no test scan of the diagnoses that evaluation names.
+        WeightsError: a model's weights are not those that its training left.
     """
     ledger = TestLedger(session.folder / TEST_LEDGER)
     todo = [model for model in models if not prediction_file(session, prepared, model).is_file()]
@@ -37,9 +34,20 @@ def evaluate(session: Session, prepared: Prepared, models: Sequence[FittedModel]
         for model in todo:
             write_table(prediction_file(session, prepared, model), _predict(prepared.age, ledger, model))
             session.progress.advance()
+    return read_evaluation(session, prepared, models)
+
+
+def read_evaluation(
+    session: Session, prepared: Prepared, models: Sequence[FittedModel]
+) -> tuple[pd.DataFrame, Summary]:
+    """Summarise the predictions that are there of every final model.
+
+    Returns:
+        The predictions (one row per arm, seed and test scan, whatever its diagnosis; columns of
+        evaluation.COLUMNS), and their summary.
+    """
     tables = [_label(pd.read_parquet(prediction_file(session, prepared, model)), model) for model in models]
     predictions = pd.concat(tables, ignore_index=True)
-    predictions = predictions[predictions["diagnosis"].isin(session.experiment.evaluation.diagnoses)]
     experiment = session.experiment
     summary = summarise(
         predictions, experiment.evaluation, experiment.statistics,
@@ -66,14 +74,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def prediction_file(session: Session, prepared: Prepared, model: FittedModel) -> Path:
     """Return where a model's predictions of the test split are kept; where the file is, the split was opened."""
-    key = digest(model.fit.weights_sha256, prepared.age.content_hash, model.run.aggregate)
+    key = digest(TRAINING_VERSION, model.fit.weights_sha256, prepared.age.content_hash, model.run.aggregate)
     return session.folder / "evaluation" / f"{model.arm}-seed-{model.seed}-{key}.parquet"
 
 
 def _predict(store: SliceStore, ledger: TestLedger, model: FittedModel) -> pd.DataFrame:
     test = store.open_test(ledger, model=f"{model.arm} seed {model.seed} {model.fit.weights_sha256}")
     table = test.scans.copy()
-    table["brain_age_years"] = predict_ages(model.run, model.fit, test)
+    table["brain_age_years"] = model.predict(test)
     table["brain_age_delta_years"] = brain_age_delta(table["brain_age_years"].to_numpy(), table["age_years"].to_numpy())
     return table
 

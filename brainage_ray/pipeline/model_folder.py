@@ -13,7 +13,7 @@ from brainage_ray.config import BackboneConfig, FitResult, PreprocessingConfig, 
 from brainage_ray.config.base import FrozenModel
 from brainage_ray.config.experiment import Aggregate
 from brainage_ray.config.read import validate
-from brainage_ray.data import atomic_write, code_version, sha256_of
+from brainage_ray.data import atomic_write, sha256_of
 from brainage_ray.errors import ConfigError, WeightsError
 from brainage_ray.pipeline.refit import FittedModel
 
@@ -47,6 +47,7 @@ class ModelFolder(FrozenModel):
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
     data_hash: str
     commit: str
+    """Of the code that trained the members; several, where they were trained at different times, with commas."""
 
 
 def write_model_folder(
@@ -70,11 +71,16 @@ def write_model_folder(
     described = ModelFolder(
         schema_version=SCHEMA_VERSION, experiment=experiment, arm=models[0].arm, backbone=run.backbone,
         training=run.training, preprocessing=preprocessing, aggregate=run.aggregate, members=members,
-        data_hash=run.store_hash, commit=code_version(),
+        data_hash=run.store_hash, commit=commits(models),
     )  # fmt: skip
     with atomic_write(folder / MODEL_FILE) as file:
         file.write(described.model_dump_json(indent=1).encode())
     return described
+
+
+def commits(models: Sequence[FittedModel]) -> str:
+    """Name the commits of the code that trained some models."""
+    return ", ".join(dict.fromkeys(model.fit.commit for model in models))
 
 
 def read_model_folder(folder: Path) -> ModelFolder:

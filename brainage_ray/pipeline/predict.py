@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from brainage_ray.data import PreparedScan, Scan, StoredSplit, prepare_scan
 from brainage_ray.errors import BrainageError, DataError
 from brainage_ray.pipeline.model_folder import ModelFolder, fitted_models, read_model_folder
-from brainage_ray.training import predict_ages
 
 POSITION_UNIT_MM = 100.0
 COLUMNS = ["image", "brain_age_years", "brain_age_sd_years", "n_slices", "brain_volume_ml", "model", "error"]
@@ -66,7 +65,7 @@ def _prepare(described: ModelFolder, image: Path, cache: Path) -> PreparedScan |
 def _ages(folder: Path, described: ModelFolder, scans: Sequence[PreparedScan]) -> NDArray[np.float64]:
     """Return [n_seeds, n_scans], years; each seed's weights are read once, however many scans there are."""
     split = _split(scans)
-    return np.array([predict_ages(model.run, model.fit, split) for model in fitted_models(folder, described)])
+    return np.array([model.predict(split) for model in fitted_models(folder, described)])
 
 
 def _row(prepared: PreparedScan, ages: NDArray[np.float64]) -> dict[str, Any]:

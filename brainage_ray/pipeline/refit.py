@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from brainage_ray.config import FitResult, TrainingRun, apply_params
+from brainage_ray.data import StoredSplit
 from brainage_ray.execution import Job
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained, repeat
@@ -12,7 +17,7 @@ from brainage_ray.pipeline.runs import in_folder, team, train_all
 from brainage_ray.pipeline.search import age_run
 from brainage_ray.pipeline.select import Selected
 from brainage_ray.pipeline.session import Session
-from brainage_ray.training import RunInfo
+from brainage_ray.training import RunInfo, predict_ages
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class FittedModel:
     seed: int
     run: TrainingRun
     fit: FitResult
+
+    def predict(self, split: StoredSplit) -> NDArray[np.float64]:
+        """Return the brain age of each scan [n_scans], years, on all cores: nothing trains meanwhile."""
+        return predict_ages(self.run.model_copy(update={"threads": os.cpu_count() or 1}), self.fit, split)
 
 
 def refit(
