@@ -73,7 +73,7 @@ def run(
     if dry_run:
         from brainage_ray.cli.plan import show_plan
 
-        show_plan(experiment, set_ or [], workspace)
+        show_plan(experiment, set_ or [], workspace, until)
     else:
         from brainage_ray.cli.run import run as run_verb
 

@@ -33,8 +33,10 @@ def predict_ages(images: Sequence[Path], model: Path, out: Path) -> int:
     console = Console()
     bars = Bars(console)
     bars.begin("predict", len(images), "scans")
-    table = predict(model, images, bars.advance)
-    bars.end()
+    try:
+        table = predict(model, images, bars.advance)
+    finally:  # a bar that is left hides the terminal's cursor
+        bars.end()
     with atomic_write(out) as file:
         file.write(table.to_csv(index=False).encode())
     console.print(f"{out}: {len(table)} scans", markup=False, highlight=False)
@@ -54,7 +56,9 @@ def make_phantoms(out: Path, subjects: int, tumours: int, seed: int) -> None:
     console = Console()
     bars = Bars(console)
     bars.begin("phantoms", subjects + tumours, "people")
-    with atomic_folder(out) as partial:  # all of them, or none
-        write_phantoms(partial, subjects, tumours, seed, lambda done, total: bars.advance())
-    bars.end()
+    try:
+        with atomic_folder(out) as partial:  # all of them, or none
+            write_phantoms(partial, subjects, tumours, seed, lambda done, total: bars.advance())
+    finally:
+        bars.end()
     console.print(f"{out}/ADNI: {subjects} people, {out}/BraTS: {tumours} cases", markup=False, highlight=False)

@@ -26,8 +26,9 @@ class Bars:
             self._console.print(f"{name}: {total} {unit}", markup=False, highlight=False)
             return
         self._bars = Progress(
-            SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn(unit), TimeElapsedColumn(), TextColumn("left"), Remaining(), TextColumn("{task.fields[note]}"),
+            SpinnerColumn(), TextColumn("{task.description:<28}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TextColumn(unit), TimeElapsedColumn(), TextColumn("left"), Remaining(),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._console, transient=True,
         )  # fmt: skip
         self._bars.add_task(name, total=total, note="")
@@ -42,7 +43,9 @@ class Bars:
             self._bars.update(task, advance=count, note=self._note)
 
     def end(self) -> None:
-        """Take the bar away and leave a line."""
+        """Take the bar away, if there is one, and leave a line."""
+        if not self._name:
+            return
         elapsed = ""
         if self._bars is not None:
             elapsed = f" in {self._bars.tasks[0].elapsed or 0:.0f} s"
@@ -51,6 +54,7 @@ class Bars:
         mark = "done" if self._done >= self._total else "stopped"
         line = f"{self._name}: {self._done} of {self._total} {mark}{elapsed}"
         self.say(line + (f", {self._note}" if self._note else ""))
+        self._name = ""
 
     def say(self, line: str) -> None:
         """Print a line that stays."""

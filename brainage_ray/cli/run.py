@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from brainage_ray.cli.progress import Bars
-from brainage_ray.cli.tables import results_table
+from brainage_ray.cli.tables import headline, results_table
 from brainage_ray.config import load_experiment
 from brainage_ray.pipeline import check_stage, run_experiment
 
@@ -18,7 +18,7 @@ def run(path: Path, overrides: Sequence[str], workspace: Path, address: str | No
     check_stage(until)
     console = Console()
     experiment = load_experiment(path, overrides)
-    console.print(f"[bold]{experiment.name}[/bold] {experiment.description}", highlight=False)
+    console.print(headline(experiment))
     result = run_experiment(experiment, workspace.absolute(), address, until, Bars(console))
     if result is None:
         console.print(f"Done up to {until}. Go on with: brainage run {path}", markup=False, highlight=False)

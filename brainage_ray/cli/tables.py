@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from brainage_ray.config import Experiment
 from brainage_ray.pipeline import ExperimentResult, Plan, StatusRow
+
+
+def headline(experiment: Experiment) -> Text:
+    """Return the experiment's name and description; what the user wrote is no markup."""
+    return Text.assemble((experiment.name, "bold"), " ", experiment.description)
 
 
 def results_table(result: ExperimentResult) -> Table:
@@ -48,7 +56,9 @@ def plan_table(plan: Plan) -> Table:
         table.add_column(heading, justify="right")
     for row in plan.rows:
         epochs = str(row.epochs) if row.runs else ""
-        table.add_row(row.stage, row.what, str(row.runs or ""), epochs, f"{row.hours:.2f}", f"{row.gigabytes:.2f}")
+        table.add_row(
+            row.stage, escape(row.what), str(row.runs or ""), epochs, f"{row.hours:.2f}", f"{row.gigabytes:.2f}"
+        )
     table.add_section()
     runs = sum(row.runs for row in plan.rows)
     table.add_row("all", "", str(runs), "", f"{plan.hours:.2f}", f"{plan.gigabytes:.2f}", style="bold")
@@ -61,5 +71,5 @@ def status_table(name: str, rows: list[StatusRow]) -> Table:
     for heading in ("stage", "of", "done", "note"):
         table.add_column(heading, justify="right" if heading == "done" else "left")
     for row in rows:
-        table.add_row(row.stage, row.what, f"{row.done} of {row.total}", row.note)
+        table.add_row(row.stage, escape(row.what), f"{row.done} of {row.total}", escape(row.note))
     return table

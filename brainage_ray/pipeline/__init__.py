@@ -5,7 +5,8 @@ from brainage_ray.pipeline.plan import Plan, PlanRow, make_plan
 from brainage_ray.pipeline.predict import predict
 from brainage_ray.pipeline.progress import Progress, Silent
 from brainage_ray.pipeline.pull import pull
-from brainage_ray.pipeline.run import STAGES, ExperimentResult, check_stage, run_experiment
+from brainage_ray.pipeline.run import ExperimentResult, run_experiment
+from brainage_ray.pipeline.stages import STAGES, check_stage
 from brainage_ray.pipeline.status import StatusRow, read_status
 
 __all__ = [

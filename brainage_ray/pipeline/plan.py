@@ -24,6 +24,7 @@ from brainage_ray.data.splits import assign_splits
 from brainage_ray.errors import ConfigError
 from brainage_ray.execution import StudyPlan, count_trials
 from brainage_ray.pipeline.chains import chains
+from brainage_ray.pipeline.stages import STAGES
 from brainage_ray.training.measure import measure_step
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -100,8 +101,13 @@ class StepTimes:
         return self._known[task, backbone]
 
 
-def make_plan(experiment: Experiment, workspace: Path) -> Plan:
+def make_plan(experiment: Experiment, workspace: Path, until: str = "report") -> Plan:
     """Count runs, hours and bytes.
+
+    Args:
+        experiment: to plan.
+        workspace: where its phantoms may be.
+        until: the last stage to count.
 
     Raises:
         ConfigError: the sources are not on this machine and the file does not say how many scans to expect.
@@ -111,13 +117,12 @@ def make_plan(experiment: Experiment, workspace: Path) -> Plan:
     gpu = wants_gpu and torch.cuda.is_available()
     threads = max(1, int(experiment.resources.cpus_per_trial))
     times = StepTimes(experiment.data.preprocessing.slice_shape, gpu, threads)
-    rows = (
-        _store_row(experiment, counts),
-        *_pretraining_rows(experiment, counts, times),
-        *_search_rows(experiment, counts, times),
-        *_refit_rows(experiment, counts, times),
-    )
-    return Plan(counts, rows, torch.cuda.get_device_name() if gpu else "CPU")
+    makers = {"pretrain": _pretraining_rows, "search": _search_rows, "refit": _refit_rows}
+    wanted = STAGES[: STAGES.index(until) + 1]
+    rows = [_store_row(experiment, counts)]
+    for make in (make for stage, make in makers.items() if stage in wanted):
+        rows += make(experiment, counts, times)
+    return Plan(counts, tuple(rows), torch.cuda.get_device_name() if gpu else "CPU")
 
 
 def count_data(experiment: Experiment, workspace: Path) -> Counts:

@@ -28,6 +28,7 @@ from brainage_ray.data import (
 from brainage_ray.data.sources import read_source
 from brainage_ray.errors import DataError, NoSpaceError
 from brainage_ray.execution import parallel_map
+from brainage_ray.pipeline.checks import check_cohorts, require_scans
 from brainage_ray.pipeline.progress import Progress
 from brainage_ray.pipeline.session import Session
 
@@ -50,14 +51,21 @@ def prepare(session: Session) -> Prepared:
 
     Raises:
         MetadataError: a source cannot be read, or a label is unknown.
+        ConfigError: a pre-training names a cohort that there is not.
         LeakageError: a person would be in training and in validation or test.
-        DataError: more scans failed than data.max_failures; those that did not are kept.
+        DataError: more scans failed than data.max_failures, or a split has no scan that counts; the scans that
+            could be prepared are kept.
     """
     scans = read_scans(session)
+    check_cohorts(session.experiment, scans)
     folder = store_folder(session, scans)
     if not (folder / LEDGER).is_file() or _failures(folder) > session.experiment.data.max_failures:
         _prepare(session, scans, folder)
-    return open_prepared(folder)
+    prepared = open_prepared(folder)
+    # Once more: scans may have failed, and evaluation.diagnoses may have changed since.
+    manifest = prepared.age.manifest
+    require_scans(session.experiment, zip(manifest["split"], manifest["diagnosis"], strict=True))
+    return prepared
 
 
 def _failures(folder: Path) -> int:
@@ -71,8 +79,11 @@ def read_scans(session: Session) -> list[Scan]:
         MetadataError: a table, XML or folder is not what its source expects.
     """
     scans: list[Scan] = []
-    for source in session.experiment.data.sources:
-        scans += read_source(source, session.cache / "phantoms", partial(_show_phantoms, session.progress))
+    try:
+        for source in session.experiment.data.sources:
+            scans += read_source(source, session.cache / "phantoms", partial(_show_phantoms, session.progress))
+    finally:
+        session.progress.end()
     return scans
 
 
@@ -120,7 +131,9 @@ def assign(session: Session, scans: Sequence[Scan]) -> list[Assignment]:
 def _prepare(session: Session, scans: Sequence[Scan], folder: Path) -> None:
     ledger = Ledger(scans)
     wanted = []
-    for assignment in assign(session, scans):
+    assigned = assign(session, scans)
+    require_scans(session.experiment, ((str(a.split), a.diagnosis) for a in assigned if a.scan.segmentation is None))
+    for assignment in assigned:
         if assignment.split is None:
             ledger.record(assignment.scan, "excluded", assignment.reason)
         else:

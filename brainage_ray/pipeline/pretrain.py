@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainage_ray.config import BackboneConfig, FitResult, ImportedWeights, SegmentationPretraining, TrainingRun
-from brainage_ray.config.base import digest
 from brainage_ray.config.run import InitialWeights
-from brainage_ray.data import atomic_write
 from brainage_ray.errors import DataError, WeightsError
 from brainage_ray.execution import Job
-from brainage_ray.models import build_backbone, fetch_weights, load_encoder, read_weights, save_state
 from brainage_ray.pipeline.chains import Node, chains
+from brainage_ray.pipeline.imported import import_weights
 from brainage_ray.pipeline.prepare import Prepared
-from brainage_ray.pipeline.runs import flat, in_folder, team, train_all
+from brainage_ray.pipeline.runs import flat, in_folder, team, this_commit, train_all
 from brainage_ray.pipeline.session import Session
 from brainage_ray.training import RunInfo
 
-RGB = 3
-CHECKSUM = "sha256"
 Repeats = tuple[InitialWeights, ...]
 """Encoder weights, one for each repeat of the pre-training; none for random weights."""
 
@@ -55,39 +51,10 @@ def pretrain(session: Session, prepared: Prepared) -> Pretrained:
         for stage, nodes in by_stage.items():
             config = session.experiment.pretraining[stage]
             if isinstance(config, ImportedWeights):
-                done.weights.update({node: (_import_weights(session, config, node),) for node in nodes})
+                done.weights.update({node: (import_weights(session, config, node),) for node in nodes})
             else:
                 _segment(session, prepared, config, nodes, done)
     return done
-
-
-def imported(session: Session, config: ImportedWeights, node: Node) -> InitialWeights | None:
-    """Return imported weights that are in our own format already."""
-    folder = _import_folder(session, config, node)
-    if not (folder / CHECKSUM).is_file():
-        return None
-    return InitialWeights(path=folder / "encoder.safetensors", sha256=(folder / CHECKSUM).read_text())
-
-
-def _import_folder(session: Session, config: ImportedWeights, node: Node) -> Path:
-    return session.folder / "pretraining" / f"{node.label}-{digest(config.sha256, node.backbone.to_json())}"
-
-
-def _import_weights(session: Session, config: ImportedWeights, node: Node) -> InitialWeights:
-    """Bring weights from elsewhere into our own format, once."""
-    if (there := imported(session, config, node)) is not None:
-        return there
-    session.progress.say(f"pretrain: weights {config.uri}")
-    file = fetch_weights(config.uri, config.sha256, session.cache / "weights")
-    backbone = build_backbone(node.backbone, in_channels=RGB)
-    load_encoder(backbone, read_weights(file, config.sha256))
-    folder = _import_folder(session, config, node)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "encoder.safetensors"
-    sha256 = save_state(backbone, path)
-    with atomic_write(folder / CHECKSUM) as target:  # last: where it is, the weights are whole
-        target.write(sha256.encode())
-    return InitialWeights(path=path, sha256=sha256)
 
 
 def _segment(
@@ -141,10 +108,12 @@ def _job(
 ) -> Job:
     store = prepared.segmentation
     assert store is not None
+    cases = store.manifest
+    mine = cases[cases["cohort"].isin(config.cohorts)] if config.cohorts else cases
     run = TrainingRun(
         task="segmentation", backbone=node.backbone, training=config.training, seed=seed, store=store.folder,
         store_hash=store.content_hash, cohorts=config.cohorts, team=team(config), initial=initial, folder=Path(),
-        validation_split="validation" if (store.manifest["split"] == "validation").any() else None,
+        validation_split="validation" if (mine["split"] == "validation").any() else None, commit=this_commit(),
     )  # fmt: skip
     run = in_folder(run, session.folder / "pretraining" / node.label / f"seed-{seed}")
     info = RunInfo(run.key, f"{node.label} seed {seed}", "pretrain", f"pretraining/{node.label}",

@@ -18,7 +18,7 @@ class Progress(Protocol):
         """Move the bar on; a note replaces the last one."""
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Take the bar away, if there is one."""
 
     def say(self, line: str) -> None:
         """Print a line that stays."""

@@ -1,14 +1,15 @@
-"""The final models of an arm, out of MLflow into a folder of the user's."""
+"""The final models of an arm, out of MLflow or the workspace into a folder of the user's."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
-from brainage_ray.errors import ConfigError
+from brainage_ray.errors import ConfigError, EngineError
 from brainage_ray.pipeline.model_folder import MODEL_FILE, ModelFolder, read_model_folder
-from brainage_ray.pipeline.results import RESULTS
+from brainage_ray.pipeline.results import MODELS, RESULTS
 from brainage_ray.tracking import download_models
 
 
@@ -21,25 +22,44 @@ def pull(name: str, to: Path, workspace: Path) -> ModelFolder:
         workspace: where the experiment ran.
 
     Raises:
-        ConfigError: no such experiment has results here, or the folder holds other things.
-        EngineError: MLflow has no models of the arm.
+        ConfigError: no such experiment or arm has models here, or the folder holds other things.
         WeightsError: what came is not what was stored.
     """
     experiment, _, arm = name.partition("/")
     arm = arm or _winner(experiment, workspace)
     if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / MODEL_FILE).is_file())):
         raise ConfigError(f"--to {to} is there already and holds no model", "Name a new folder.")
-    to.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to) as name:
-        fresh = Path(name)
-        download_models(workspace, experiment, arm, fresh)
+    disk = next(folder for folder in [to.absolute(), *to.absolute().parents] if folder.is_dir())
+    with tempfile.TemporaryDirectory(dir=disk, prefix=".pull-") as half_way:
+        fresh = Path(half_way)
+        _fetch(workspace, experiment, arm, fresh)
         described = read_model_folder(fresh)
-        # Only now, with the new model whole and checked, does the old one go.
+        # Only now, with the new model whole and checked, is the folder made, and does an old model go.
+        to.mkdir(parents=True, exist_ok=True)
         for old in [*to.glob("*.safetensors"), *to.glob(MODEL_FILE)]:
             old.unlink()
         for file in [*(fresh / member.file for member in described.members), fresh / MODEL_FILE]:
             file.replace(to / file.name)
     return described
+
+
+def _fetch(workspace: Path, experiment: str, arm: str, to: Path) -> None:
+    """Copy from MLflow's artifacts, or where it has none from the experiment's own folder."""
+    here = workspace / experiment / MODELS / arm
+    try:
+        download_models(workspace, experiment, arm, to)
+    except EngineError as error:
+        if not (here / MODEL_FILE).is_file():
+            problem = f"There are no models of {experiment}/{arm} in {workspace}"
+            raise ConfigError(problem, _known(workspace, experiment) or error.fix) from None
+        shutil.copytree(here, to, dirs_exist_ok=True)
+
+
+def _known(workspace: Path, experiment: str) -> str:
+    folders = [found.parent for found in sorted(workspace.glob(f"*/{MODELS}/*/{MODEL_FILE}"))]
+    names = [f"{folder.parents[1].name}/{folder.name}" for folder in folders]
+    near = [name for name in names if name.startswith(f"{experiment}/")]
+    return f"There are {', '.join(near or names)}." if names else ""
 
 
 def _winner(experiment: str, workspace: Path) -> str:

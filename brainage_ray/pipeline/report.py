@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from brainage_ray import __version__
+from brainage_ray.config import FitResult
 from brainage_ray.config.base import digest
-from brainage_ray.data import StoredSplit, TestLedger, atomic_write, code_version
+from brainage_ray.data import StoredSplit, TestLedger, atomic_write
 from brainage_ray.pipeline.evaluate import TEST_LEDGER
+from brainage_ray.pipeline.imported import import_nodes, read_transfer
 from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.search import Searched
 from brainage_ray.pipeline.session import Session, read_timings
@@ -25,11 +28,13 @@ from brainage_ray.report import (
     ReportInputs,
     SampleSlices,
     StudyReport,
+    Transfer,
     TrialReport,
     write_report,
 )
 
 PAGE = Path("report") / "index.html"
+STAMP = ".key"
 SAMPLES_PER_DIAGNOSIS = 4
 VERSIONS = ("brainage-ray", "torch", "monai", "numpy", "ray", "optuna", "mlflow", "nilearn", "scipy", "statsmodels")
 SEARCH_SENTENCE = (
@@ -39,21 +44,26 @@ SEARCH_SENTENCE = (
 )
 
 
-def make_page(session: Session, results: Results) -> Path:
-    """Write the page, its figures and tables, and put them into MLflow; once for the same content."""
-    page, stamp = session.folder / PAGE, session.folder / PAGE.parent / ".key"
-    key = _key(session, results)
-    if not (page.is_file() and stamp.is_file() and stamp.read_text() == key):
+def make_page(session: Session, results: Results, again: bool = False) -> Path:
+    """Write the page, its figures and tables, and put them into MLflow; once for the same content, or again."""
+    page = session.folder / PAGE
+    if again or not page_is_current(session, results):
         write_report(_inputs(session, results), page.parent)
         session.tracking.tracker.log_files(page.parent, "report")
-        with atomic_write(stamp) as file:  # last: where it is, the page is whole
-            file.write(key.encode())
+        with atomic_write(page.parent / STAMP) as file:  # last: where it is, the page is whole
+            file.write(_key(session, results).encode())
     return page
+
+
+def page_is_current(session: Session, results: Results) -> bool:
+    """Tell whether the page is there and shows these results."""
+    page, stamp = session.folder / PAGE, session.folder / PAGE.parent / STAMP
+    return page.is_file() and stamp.is_file() and stamp.read_text() == _key(session, results)
 
 
 def _key(session: Session, results: Results) -> str:
     studies = {arm: study.to_json() for arm, study in results.searched.studies.items()}
-    return digest(results.to_json(session.experiment.name), session.experiment.to_json(), studies, code_version())
+    return digest(results.to_json(session.experiment.name), session.experiment.to_json(), studies, __version__)
 
 
 def _inputs(session: Session, results: Results) -> ReportInputs:
@@ -68,6 +78,7 @@ def _inputs(session: Session, results: Results) -> ReportInputs:
         provenance=_provenance(session, results),
         search_sentence=SEARCH_SENTENCE,
         pretraining=_pretraining(results),
+        transfers=_transfers(session, results),
         cases=_cases(results),
         samples=_samples(results.prepared.age.split("train"), session.experiment.training.diagnoses),
         test_openings=TestLedger(session.folder / TEST_LEDGER).entries(),
@@ -101,6 +112,22 @@ def _pretraining(results: Results) -> list[PretrainingReport]:
     ]
 
 
+def _transfers(session: Session, results: Results) -> list[Transfer]:
+    """Say what went over at each step: from elsewhere into our own format, and from one training to the next."""
+    rows = []
+    for node, config in import_nodes(session):
+        about = read_transfer(session, config, node)
+        loaded, missing, left_out = (about[part] for part in ("loaded", "missing", "unexpected"))
+        source = f"{config.uri}, SHA-256 {about['sha256']}"
+        rows.append(Transfer(node.label, source, len(loaded), len(missing), len(left_out), left_out))
+    fits = [(node.label, node.chain[:-1], fit) for node, fits in results.pretrained.fits.items() for fit in fits]
+    fits += [(m.arm, session.experiment.arms[m.arm].pretraining, m.fit) for m in results.models]
+    for name, chain, fit in fits:
+        if (went := fit.transfer) is not None:
+            rows.append(Transfer(name, "+".join(chain), went.loaded, went.missing, went.left_out))
+    return [row for i, row in enumerate(rows) if row not in rows[:i]]  # seeds are alike
+
+
 def _cases(results: Results) -> dict[str, int] | None:
     store = results.prepared.segmentation
     return None if store is None else {str(k): int(v) for k, v in store.manifest["cohort"].value_counts().items()}
@@ -127,12 +154,17 @@ def _middle(split: StoredSplit, scan: int) -> np.ndarray:
 def _provenance(session: Session, results: Results) -> Provenance:
     return Provenance(
         date=datetime.now(UTC).date().isoformat(),
-        git_commit=code_version(),
+        git_commit=", ".join(dict.fromkeys(fit.commit for fit in _fits(results))),
         data_hash=results.prepared.age.content_hash,
         versions={name: version(name) for name in VERSIONS} | {"Python": platform.python_version()},
         hardware=_hardware(results),
         stage_seconds=read_timings(session.folder),
     )
+
+
+def _fits(results: Results) -> list[FitResult]:
+    pretraining = [fit for fits in results.pretrained.fits.values() for fit in fits]
+    return [*pretraining, *(model.fit for model in results.models)]
 
 
 def _hardware(results: Results) -> dict[str, str]:

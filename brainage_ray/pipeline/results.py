@@ -21,9 +21,12 @@ from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.search import Searched
 from brainage_ray.pipeline.select import winner
 from brainage_ray.pipeline.session import Session
+from brainage_ray.tracking import has_models
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.parquet"
+MODELS = "models"
+"""Folder of an experiment with one folder an arm."""
 MODELS_TIMEOUT_S = 600.0
 
 
@@ -51,15 +54,18 @@ class Results:
             "selected": {arm: chosen.to_json() for arm, chosen in self.searched.selected.items()},
             "summary": self.summary.to_json(),
             "models": [
-                {"arm": m.arm, "seed": m.seed, "sha256": m.fit.weights_sha256, "epochs": len(m.fit.curve)}
+                {"arm": m.arm, "seed": m.seed, "sha256": m.fit.weights_sha256, "epochs": len(m.fit.curve),
+                 "commit": m.fit.commit}
                 for m in self.models
             ],
             "data_hash": self.prepared.age.content_hash,
-        }
+        }  # fmt: skip
 
 
 def publish(session: Session, results: Results) -> bool:
-    """Write results.json and the models' folders, and put both into MLflow; once for the same results.
+    """Write results.json and the models' folders, and put both into MLflow.
+
+    Once for the same results, and again where MLflow's database has been deleted since.
 
     Returns:
         Whether anything is new.
@@ -67,7 +73,8 @@ def publish(session: Session, results: Results) -> bool:
     content = results.to_json(session.experiment.name)
     path = session.folder / RESULTS
     key = digest(content)
-    if path.is_file() and json.loads(path.read_text()).get("key") == key and (session.folder / PREDICTIONS).is_file():
+    here = path.is_file() and json.loads(path.read_text()).get("key") == key
+    if here and (session.folder / PREDICTIONS).is_file() and has_models(session.workspace, session.experiment.name):
         return False
     write_table(session.folder / PREDICTIONS, results.predictions)
     for arm in session.experiment.arms:
@@ -85,7 +92,7 @@ def publish(session: Session, results: Results) -> bool:
 
 def models_folder(session: Session, arm: str) -> Path:
     """Return the folder with the final models of an arm."""
-    return session.folder / "models" / arm
+    return session.folder / MODELS / arm
 
 
 def _publish_arm(session: Session, results: Results, arm: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from brainage_ray.config import Experiment
-from brainage_ray.errors import ConfigError
 from brainage_ray.evaluation.summary import Summary
 from brainage_ray.pipeline.evaluate import evaluate
+from brainage_ray.pipeline.imported import check_local_weights
 from brainage_ray.pipeline.prepare import prepare
 from brainage_ray.pipeline.pretrain import pretrain
 from brainage_ray.pipeline.progress import Progress, Silent
@@ -19,9 +18,7 @@ from brainage_ray.pipeline.report import make_page
 from brainage_ray.pipeline.results import Results, publish
 from brainage_ray.pipeline.search import search
 from brainage_ray.pipeline.session import open_session
-
-Stage = Literal["prepare", "pretrain", "search", "refit", "evaluate", "report"]
-STAGES: tuple[str, ...] = get_args(Stage)
+from brainage_ray.pipeline.stages import check_stage
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,8 @@ def run_experiment(
     """
     check_stage(until)
     with open_session(experiment, workspace, address, progress or Silent()) as session:
+        if until != "prepare":
+            check_local_weights(session)
         prepared = prepare(session)
         session.tracking.tags["data_hash"] = prepared.age.content_hash
         if until == "prepare":
@@ -78,17 +77,7 @@ def run_experiment(
             return None
         predictions, summary = evaluate(session, prepared, models)
         results = Results(prepared, pretrained, searched, models, predictions, summary)
-        publish(session, results)
-        page = make_page(session, results) if until == "report" else None
+        new = publish(session, results)
+        page = make_page(session, results, again=new) if until == "report" else None
         validation = {arm: chosen.validation_mae for arm, chosen in searched.selected.items()}
         return ExperimentResult(experiment.name, session.folder, results.winner, summary, validation, page)
-
-
-def check_stage(until: str) -> None:
-    """Refuse the name of a stage that there is not.
-
-    Raises:
-        ConfigError: naming the stages.
-    """
-    if until not in STAGES:
-        raise ConfigError(f"--until {until}: there is no such stage", f"Stages: {', '.join(STAGES)}.")

@@ -11,14 +11,16 @@ from brainage_ray.data.sources import phantoms_missing
 from brainage_ray.errors import TrialFailed
 from brainage_ray.execution import Cluster, Job, count_trials, load_study_result
 from brainage_ray.pipeline.chains import Node, chains
-from brainage_ray.pipeline.evaluate import prediction_file
+from brainage_ray.pipeline.evaluate import prediction_file, read_evaluation
+from brainage_ray.pipeline.imported import imported
 from brainage_ray.pipeline.plan import trials_of
 from brainage_ray.pipeline.prepare import LEDGER, Prepared, open_prepared, read_scans, store_folder
-from brainage_ray.pipeline.pretrain import Pretrained, encoder_of, imported, segmentation_jobs
+from brainage_ray.pipeline.pretrain import Pretrained, encoder_of, segmentation_jobs
 from brainage_ray.pipeline.progress import Silent
 from brainage_ray.pipeline.refit import FittedModel, refit_jobs
-from brainage_ray.pipeline.report import PAGE
-from brainage_ray.pipeline.search import study_plan
+from brainage_ray.pipeline.report import PAGE, page_is_current
+from brainage_ray.pipeline.results import Results
+from brainage_ray.pipeline.search import Searched, study_plan
 from brainage_ray.pipeline.select import Selected, select, winner
 from brainage_ray.pipeline.session import Session, Tracking, make_tracker
 from brainage_ray.training import read_result
@@ -47,16 +49,21 @@ def _rows(session: Session) -> Iterator[StatusRow]:
     pretrained = Pretrained({}, {})
     for node in (node for level in chains(session.experiment) for node in level):
         yield _pretraining(session, prepared, pretrained, node)
-    selected: dict[str, Selected] = {}
+    searched = Searched({}, {})
     for arm in session.experiment.arms:
-        yield _search(session, prepared, pretrained, arm, selected)
+        yield _search(session, prepared, pretrained, arm, searched)
     models: list[FittedModel] = []
     for arm in session.experiment.arms:
-        yield _refit(session, prepared, pretrained, arm, selected, models)
-    yield _evaluation(session, prepared, models)
-    page = session.folder / PAGE
-    note = f"chosen on validation: {winner(selected)}" if len(selected) == len(session.experiment.arms) else ""
-    yield StatusRow("report", "page", int(page.is_file()), 1, note)
+        yield _refit(session, prepared, pretrained, arm, searched.selected, models)
+    evaluation = _evaluation(session, prepared, models)
+    yield evaluation
+    known = len(searched.selected) == len(session.experiment.arms)
+    note = f"chosen on validation: {winner(searched.selected)}" if known else ""
+    current = False
+    if prepared is not None and evaluation.done == evaluation.total and (session.folder / PAGE).is_file():
+        results = Results(prepared, pretrained, searched, models, *read_evaluation(session, prepared, models))
+        current = page_is_current(session, results)
+    yield StatusRow("report", "page", int(current), 1, note)
 
 
 def _prepared(session: Session) -> Prepared | None:
@@ -97,9 +104,7 @@ def _results(jobs: list[Job]) -> list[FitResult]:
     return [fit for job in jobs if (fit := read_result(job.run)) is not None]
 
 
-def _search(
-    session: Session, prepared: Prepared | None, known: Pretrained, name: str, selected: dict[str, Selected]
-) -> StatusRow:
+def _search(session: Session, prepared: Prepared | None, known: Pretrained, name: str, found: Searched) -> StatusRow:
     arm = session.experiment.arms[name]
     if prepared is None or (arm.pretraining and Node(arm.backbone, arm.pretraining) not in known.weights):
         return StatusRow("search", name, 0, trials_of(session.experiment, name))
@@ -110,7 +115,7 @@ def _search(
     best = min((trial.best_value for trial in trials if trial.best_value is not None), default=None)
     if study is not None and done >= count_trials(plan):
         try:
-            selected[name] = select(name, study)
+            found.studies[name], found.selected[name] = study, select(name, study)
         except TrialFailed as error:
             return StatusRow("search", name, done, count_trials(plan), error.problem)
     return StatusRow("search", name, done, count_trials(plan), f"best {best:.2f} years" if best is not None else "")

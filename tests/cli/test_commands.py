@@ -88,17 +88,20 @@ def test_every_verb_has_help_with_an_example(verb):
         (["run", "experiments/quickstart.yaml", "--until", "serach"], ["serach", "search"]),
         (["run", "experiments/quickstart.yaml", "--set", "training.max_epochs=0"], ["training.max_epochs", "0"]),
         (["search", "experiments/quickstart.yaml", "--set", "search.sampler=grid"], ["choices"]),
-        (["pull", "nothing/unet", "--workspace", "no-such-folder"], ["no-such-folder"]),
+        (["run", "experiments/quickstart.yaml", "--until", "serach", "--dry-run"], ["serach", "search"]),
+        (["pull", "nothing/unet", "--workspace", "no-such-folder", "--to", "{tmp}/a"], ["no-such-folder", "nothing"]),
+        (["pull", "nothing", "--workspace", "no-such-folder", "--to", "{tmp}/a"], ["no-such-folder", "nothing"]),
         (["ui", "--workspace", "no-such-folder"], ["no-such-folder"]),
         (["predict", "scan.nii.gz", "--model", "no-such-model"], ["no-such-model", "brainage pull"]),
         (["phantom", "--out", "brainage_ray"], ["brainage_ray", "not empty"]),
     ],
 )
-def test_what_the_user_wrote_wrong_is_exit_code_2(arguments, words):
-    done = brainage(*arguments, cwd=ROOT)
-    assert done.returncode in ({2} if arguments[0] not in ("pull", "ui") else {1, 2})
+def test_what_the_user_wrote_wrong_is_exit_code_2(arguments, words, tmp_path):
+    done = brainage(*(argument.format(tmp=tmp_path) for argument in arguments), cwd=ROOT)
+    assert done.returncode in ({2} if arguments[0] != "ui" else {1, 2})
     for word in words:
         assert word in complaint(done)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["nonsense"], ["run", "x.yaml", "--no-such-option"], ["phantom"]])
@@ -182,6 +185,25 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
     assert running.returncode == 130
     assert "Stopped" in complaints
     assert "Traceback" not in complaints
+
+
+def test_local_weights_that_are_missing_are_said_before_anything_is_made(people, tmp_path):
+    arm = {"resnet": {"backbone": {"kind": "resnet50"}, "pretraining": ["imagenet"]}}
+    weights = {"imagenet": {"kind": "weights", "uri": str(tmp_path / "w.pth"), "sha256": "0676ba61"}}
+    change = [f"--set=arms={json.dumps(arm)}", f"--set=pretraining={json.dumps(weights)}"]
+    done = brainage("run", people, *change, "--workspace", tmp_path / "runs")
+    assert done.returncode == 2
+    assert "w.pth" in complaint(done)
+    assert not (tmp_path / "runs" / "small" / "store").exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_goes_no_further_than_it_is_told(people):
+    done = brainage("run", people, "--dry-run", "--until", "search", "--set", 'description="[/b]"')
+    assert done.returncode == 0, done.stderr
+    assert "small [/b]" in done.stdout
+    assert "search" in done.stdout
+    assert "refit" not in done.stdout
 
 
 def test_status_of_what_never_ran_touches_nothing(people, tmp_path):

@@ -19,6 +19,9 @@ def test_each_chain_is_made_once_and_shorter_ones_first():
 def test_arms_that_need_the_same_weights_share_them():
     experiment = load_experiment(
         ROOT / "experiments" / "quickstart.yaml",
-        ['arms.again={"backbone": {"kind": "unet", "width": 0.25, "depth": 5}, "pretraining": ["brats"]}'],
+        [
+            'pretraining.more={"kind": "segmentation"}',
+            'arms.again={"backbone": {"kind": "unet", "width": 0.25, "depth": 5}, "pretraining": ["brats", "more"]}',
+        ],
     )
-    assert [len(level) for level in chains(experiment)] == [1]
+    assert [[node.label for node in level] for level in chains(experiment)] == [["unet+brats"], ["unet+brats+more"]]

@@ -16,6 +16,7 @@ from brainage_ray.errors import ConfigError, DataError, EngineError
 from brainage_ray.evaluation.predictions import COLUMNS
 from brainage_ray.pipeline import predict, pull, read_status, run_experiment
 from brainage_ray.pipeline.session import _alone
+from brainage_ray.tracking import has_models
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -114,7 +115,9 @@ def test_mlflow_holds_the_nested_runs(result, workspace):
     assert all(run.info.status == "FINISHED" for run in runs.values())
 
 
-def test_a_second_run_does_nothing_again(result, file, workspace):
+def test_a_second_run_does_nothing_again_though_the_commit_is_another(result, file, workspace, monkeypatch):
+    for module in ("pretrain", "search"):
+        monkeypatch.setattr(f"brainage_ray.pipeline.{module}.this_commit", lambda: "f" * 40)
     before = contents(workspace)
     again = run_experiment(load_experiment(file), workspace)
     assert contents(workspace) == before
@@ -147,6 +150,51 @@ def test_a_new_seed_redoes_just_the_refit_that_needs_it(result, file, workspace,
     assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 6
 
 
+def test_a_report_of_other_settings_is_not_done(result, file, workspace):
+    rows = read_status(load_experiment(file, ["statistics.correction=none"]), workspace)
+    assert {row.stage: row.done for row in rows}["report"] == 0
+    assert all(row.done == row.total for row in rows[:-1])
+
+
+def test_the_mae_is_of_those_who_train_whatever_groups_the_delta_table_has(result, file, workspace, tmp_path):
+    copy = tmp_path / "workspace"
+    shutil.copytree(workspace, copy)
+    other = run_experiment(load_experiment(file, ['evaluation.diagnoses=["AD"]']), copy)
+    assert [arm.mae for arm in other.summary.arms] == [arm.mae for arm in result.summary.arms]
+    assert [arm.mae.n_scans > 0 for arm in other.summary.arms] == [True, True]
+    assert other.summary.n_ungrouped_scans > 0
+    predictions = pd.read_parquet(copy / "tiny" / "predictions.parquet")
+    assert set(predictions["diagnosis"]) > {"AD"}
+    assert "of other diagnoses are in no table" in other.page.read_text()
+    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_database_that_was_deleted_is_filled_again(result, file, workspace, tmp_path):
+    copy = tmp_path / "workspace"
+    shutil.copytree(workspace, copy)
+    (copy / "mlflow.db").unlink()
+    shutil.rmtree(copy / "artifacts")
+    assert pull("tiny", tmp_path / "from the folder", copy).arm == result.winner
+    run_experiment(load_experiment(file), copy)
+    assert has_models(copy, "tiny")
+    assert len(list((copy / "artifacts" / "tiny").glob("*/artifacts/report/index.html"))) == 1
+    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 4
+    shutil.rmtree(copy / "tiny" / "models")
+    assert pull("tiny", tmp_path / "from mlflow", copy).arm == result.winner
+
+
+def test_what_went_over_into_the_encoders_and_who_trained_is_on_the_record(result, workspace):
+    fits = [json.loads(path.read_text()) for path in (workspace / "tiny" / "refit").glob("*/*/result.json")]
+    transfers = [fit["transfer"] for fit in fits]
+    assert transfers.count(None) == 2
+    assert all(t["loaded"] > 0 == t["missing"] == t["left_out"] for t in transfers if t)
+    (commit,) = {fit["commit"] for fit in fits}
+    assert json.loads((workspace / "tiny" / "models" / "unet" / "model.json").read_text())["commit"] == commit
+    page = (workspace / "tiny" / "report" / "report.md").read_text()
+    assert commit in page
+    assert f"| unet+brats | brats | {next(t for t in transfers if t)['loaded']} | 0 | 0 |" in page
+
+
 def test_pulled_models_predict_new_scans(result, workspace, tmp_path):
     described = pull("tiny/unet+brats", tmp_path / "models", workspace)
     assert [member.seed for member in described.members] == [0, 1]
@@ -173,10 +221,13 @@ def test_predictions_of_a_pulled_model_are_those_of_the_evaluation(result, works
 
 
 def test_pull_says_what_there_is(result, workspace, tmp_path):
-    with pytest.raises(EngineError, match=r"unet\+brats"):
+    with pytest.raises(ConfigError, match=r"no models of tiny/resnet .* tiny/unet, tiny/unet\+brats\."):
         pull("tiny/resnet", tmp_path / "a", workspace)
+    with pytest.raises(ConfigError, match=r"no models of nothing/unet .* tiny/unet, "):
+        pull("nothing/unet", tmp_path / "deep" / "b", workspace)
     with pytest.raises(ConfigError, match=r"Finished here: tiny"):
-        pull("nothing", tmp_path / "b", workspace)
+        pull("nothing", tmp_path / "c", workspace)
+    assert not list(tmp_path.iterdir()), "a pull that fails leaves nothing"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     with pytest.raises(ConfigError, match="holds no model"):

@@ -1,0 +1,75 @@
+"""What a terminal is left with: its cursor, and the user's words as they were written."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from brainage_ray.cli import models, tables
+from brainage_ray.cli.progress import Bars
+from brainage_ray.config import load_experiment
+from brainage_ray.errors import ConfigError
+from brainage_ray.pipeline import Plan, PlanRow, StatusRow
+from brainage_ray.pipeline.plan import Counts
+
+QUICKSTART = Path(__file__).resolve().parents[2] / "experiments" / "quickstart.yaml"
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Everything that is written to a terminal."""
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=200)
+    monkeypatch.setattr(models, "Console", lambda **_: console)
+    return written
+
+
+def test_a_model_that_is_not_there_leaves_the_cursor_on(terminal, tmp_path):
+    with pytest.raises(ConfigError, match="no model"):
+        models.predict_ages([tmp_path / "scan.nii.gz"], tmp_path / "nope", tmp_path / "ages.csv")
+    assert HIDE in terminal.getvalue()
+    assert terminal.getvalue().rindex(SHOW) > terminal.getvalue().rindex(HIDE)
+
+
+def test_ctrl_c_in_the_phantoms_leaves_the_cursor_on(terminal, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("brainage_ray.data.phantoms.write_phantoms", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        models.make_phantoms(tmp_path / "p", 5, 1, 0)
+    assert HIDE in terminal.getvalue()
+    assert terminal.getvalue().rindex(SHOW) > terminal.getvalue().rindex(HIDE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bar_ends_once(terminal):
+    bars = Bars(models.Console())
+    bars.end()
+    assert terminal.getvalue() == ""
+    bars.begin("search [unet]", 2, "epochs")
+    bars.advance(2, "best [/b] 3.0 years")
+    bars.end()
+    bars.end()
+    assert terminal.getvalue().count("search [unet]: 2 of 2 done") == 1
+
+
+def shown(what) -> str:
+    written = io.StringIO()
+    Console(file=written, width=200).print(what)
+    return written.getvalue()
+
+
+def test_what_the_user_wrote_is_no_markup():
+    words = "a [bold] claim [/b] \\"
+    assert f"quickstart {words}\n" in shown(
+        tables.headline(load_experiment(QUICKSTART, [f"description={json.dumps(words)}"]))
+    )
+    assert words in shown(tables.status_table("x", [StatusRow("search", "unet", 0, 1, words)]))
+    row = PlanRow("pretrain", f"import {words}", 0, 0, 0.0, 0.1)
+    assert words in shown(tables.plan_table(Plan(Counts({}, 0, "read from the sources"), (row,), "CPU")))
