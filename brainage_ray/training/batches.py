@@ -120,6 +120,8 @@ class MappedSlices(Slices):
                 yield images.to(self.device, non_blocking=True), on_device
 
     def _read(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        if self.device.type == "cuda":  # this thread's GPU is the first one, and pinning would open that too
+            torch.cuda.set_device(self.device)
         images = self._pin(_gather(self.split.shards, rows))
         labels = self._pin(_gather(self.split.label_shards, rows)) if self.split.label_shards else None
         return images, labels

@@ -90,3 +90,13 @@ def test_reading_ahead_ends_with_its_consumer(ages: SliceStore):
     stream = slices.batches([np.array([i]) for i in range(100)])
     next(stream)
     stream.close()
+
+
+def test_reading_ahead_pins_memory_on_the_gpu_that_trains(monkeypatch: pytest.MonkeyPatch):
+    order: list[object] = []
+    slices = MappedSlices(split_of([4], labels=True), CPU)
+    slices.device = torch.device("cuda", 1)  # on a machine that need not have one
+    monkeypatch.setattr(torch.cuda, "set_device", order.append)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: order.append("pinned") or tensor)
+    slices._read(np.array([2, 0]))
+    assert order == [torch.device("cuda", 1), "pinned", "pinned"]
