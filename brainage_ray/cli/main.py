@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import sys
 import traceback
+from typing import Any
 
 import typer
 
@@ -20,28 +23,52 @@ WRONG_USAGE = typer.BadParameter.__mro__[2]
 
 
 def main() -> None:
-    """Run the command line; exit 0 when done, 2 for what the user wrote, 1 for what failed, 130 after Ctrl-C."""
+    """Run the command line.
+
+    Exit 0 when done, 2 for what the user wrote, 1 for what failed; 130 after Ctrl-C, 143 after SIGTERM and 129 after
+    SIGHUP, which do the same.
+    """
+    signals = _take_signals()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:
         os.environ[DEBUG] = "1"
     try:
         sys.exit(_run([a for a in arguments if a != "--debug"]))
-    except BrainageError as error:
-        if debug:
+    except BaseException as error:
+        if isinstance(error, SystemExit) and not signals:
+            raise
+        if debug and isinstance(error, Exception):
             traceback.print_exc()
-        _complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _complain("Stopped. What is done is kept: the same command goes on from here.", INTERRUPTED)
-    except OSError as error:
-        if debug:
-            traceback.print_exc()
-        _complain(str(_explain(error)), 1)
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        problem = " ".join(f"{type(error).__name__}: {error}".split())
-        _complain(f"Something unexpected failed: {problem[:600]}. Run it again with --debug for the details.", 1)
+        _complain(*_account(error, signals))
+
+
+def _account(error: BaseException, signals: list[int]) -> tuple[str, int]:
+    """Return what to say and the exit code; after a signal nothing that it made counts, such as a lost terminal."""
+    if signals or isinstance(error, KeyboardInterrupt):
+        code = 128 + signals[0] if signals else INTERRUPTED
+        return "Stopped. What is done is kept: the same command goes on from here.", code
+    if isinstance(error, OSError):
+        error = _explain(error)
+    if isinstance(error, BrainageError):
+        return str(error), error.exit_code
+    problem = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"Something unexpected failed: {problem[:600]}. Run it again with --debug for the details.", 1
+
+
+def _take_signals() -> list[int]:
+    """Make SIGTERM and SIGHUP do what Ctrl-C does; return a list of those that will have come."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        came.append(number)
+        signal.raise_signal(signal.SIGINT)  # to whoever listens to that now
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that starts it with "&" has it ignored
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, interrupt)
+    return came
 
 
 def _run(arguments: list[str]) -> int:
@@ -70,8 +97,9 @@ def _explain(error: OSError) -> BrainageError:
 
 
 def _complain(text: str, code: int) -> None:
-    sys.stdout.flush()
-    typer.echo(typer.style("brainage: ", fg="red", bold=True) + text, err=True)
+    with contextlib.suppress(OSError):  # after SIGHUP nobody may be there to read it
+        sys.stdout.flush()
+        typer.echo(typer.style("brainage: ", fg="red", bold=True) + text, err=True)
+        sys.stderr.flush()
     # Threads of Ray or MLflow that outlive an error must not keep the command alive.
-    sys.stderr.flush()
     os._exit(code)
