@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +118,7 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, and end it where it is ours; a second call does nothing."""
-        if self._autoscaler is not None:
-            self._autoscaler.release()
+        self.release()
         if self._ours:
             import ray
 
@@ -149,6 +150,11 @@ class Cluster:
 
         return count() if self._autoscaler is None else self._autoscaler.grow(cpus, gpus, wanted, count)
 
+    def release(self) -> None:
+        """Ask for no more machines than the running work needs: those without work then go."""
+        if self._autoscaler is not None:
+            self._autoscaler.release()
+
     def _nodes(self) -> list[dict[str, float]]:
         self.connect()
         import ray
@@ -177,7 +183,8 @@ class Cluster:
 
         level = logging.INFO if self._debug else logging.CRITICAL
         try:
-            ray.init(**options, logging_level=level, log_to_driver=self._debug)
+            with _keeping_sigterm():
+                ray.init(**options, logging_level=level, log_to_driver=self._debug)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             self.close()
             raise EngineError(f"{problem}: {str(error).strip().splitlines()[0]}", fix) from error
@@ -234,6 +241,17 @@ def _listens(address: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+@contextlib.contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Leave this process what it does on SIGTERM, where it has its own: Ray would put its handler there."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 class Autoscaler:
     """Asks a cluster's autoscaler for machines; what was asked for last counts until it is released.
 
+    The cluster remembers it: a driver that is killed (kill -9) leaves its machines running.
+
     Args:
         config: a cluster.yaml with its defaults filled in.
     """

@@ -36,14 +36,14 @@ def parallel_map(
     """
     if not items:
         return []
-    room = 2 * task_places(cluster, cpus_per_task, len(items))
-    import ray
-
-    task = ray.remote(num_cpus=cpus_per_task, max_retries=1)(function)
     results: dict[int, Result | Exception] = {}
     flying: dict[Any, int] = {}
     todo = iter(enumerate(items))
     try:
+        room = 2 * task_places(cluster, cpus_per_task, len(items))
+        import ray
+
+        task = ray.remote(num_cpus=cpus_per_task, max_retries=1)(function)
         while len(results) < len(items):
             while len(flying) < room and (following := next(todo, None)) is not None:
                 flying[task.remote(following[1])] = following[0]
@@ -55,6 +55,7 @@ def parallel_map(
     finally:
         for reference in flying:
             ray.cancel(reference, force=True)
+        cluster.release()
     return [results[index] for index in range(len(items))]
 
 

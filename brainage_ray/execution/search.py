@@ -74,13 +74,14 @@ def _run_open_trials(
 ) -> None:
     from brainage_ray.execution.session import StudySession
 
-    at_once = concurrent_trials(cluster, plan, study.open_places)
     session = StudySession(plan, study, recorder)
-    session.replay()
     try:
+        at_once = concurrent_trials(cluster, plan, study.open_places)
+        session.replay()
         _tune(plan, session, at_once, epochs)
     finally:
         session.abandon()
+        cluster.release()
 
 
 def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSource | None) -> None:

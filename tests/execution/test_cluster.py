@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,21 @@ def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path: 
     other.release()
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_ray_does_not_take_sigterm_from_who_has_a_handler(monkeypatch: pytest.MonkeyPatch, own: bool):
+    def handler(number: int, frame: object) -> None: ...
+
+    def rays(number: int, frame: object) -> None: ...
+
+    monkeypatch.setattr("ray.init", lambda **options: signal.signal(signal.SIGTERM, rays))
+    before = signal.signal(signal.SIGTERM, handler if own else signal.SIG_DFL)
+    try:
+        Cluster()._init({}, "no Ray", "none")
+        assert signal.getsignal(signal.SIGTERM) is (handler if own else rays)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.ray
 def test_the_resources_of_a_cluster(cluster: Cluster):
     assert cluster.resources() == ClusterResources(cpus=2.0, gpus=0.0, nodes=1)
@@ -121,7 +137,7 @@ with Cluster(cpus=1) as cluster:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_running_cluster_is_joined_and_left_running(tmp_path: Path):
+def test_a_running_cluster_is_joined_and_left_running(tmp_path: Path, short_folder: Path):
     code = """
 import sys, ray
 from ray.cluster_utils import Cluster as RayCluster
@@ -140,8 +156,12 @@ for address in (sys.argv[1], "auto"):
     with Cluster(address) as cluster:
         print(parallel_map(cluster, square, [2, 3]), cluster.resources())
 """
+    # in a folder of its own: Ray notes its address in there, where this machine's users look for theirs
+    own = {**os.environ, "RAY_TMPDIR": str(short_folder)}
+    own.pop("RAY_ADDRESS", None)
     with subprocess.Popen(
         [sys.executable, "-c", code],
+        env=own,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -150,7 +170,7 @@ for address in (sys.argv[1], "auto"):
         address = running.stdout.readline().strip()
         joined = subprocess.run(
             [sys.executable, "-c", join, address], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-            env={**os.environ, "RAY_ADDRESS": address}, check=False,
+            env=own, check=False,
         )  # fmt: skip
         running.communicate("end\n", timeout=60)
     assert joined.stdout.splitlines() == ["[4, 9] 1 CPUs and 0 GPUs"] * 2

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
+from engine_plans import LR_RANGE, Heard, make_jobs, make_plan
 from ray.autoscaler._private.util import prepare_config
 
-from brainage_ray.execution import growth
+from brainage_ray.config import ResourcesConfig
+from brainage_ray.errors import EngineError
+from brainage_ray.execution import growth, parallel_map, run_study, run_training_jobs
 from brainage_ray.execution.cluster import Cluster
 from brainage_ray.execution.growth import Autoscaler, find_autoscaler, places_of
 
 ROOT = Path(__file__).resolve().parents[2]
+ONE_CPU = ResourcesConfig()
 
 
 class FakeRay:
@@ -125,6 +129,22 @@ def test_a_cluster_grows_and_lets_go_at_its_end(config, fake, monkeypatch):
     assert cluster.places(16, 1, wanted=3) == 3
     cluster.close()
     assert ray.requests == [[{"CPU": 16, "GPU": 1}] * 3, []]
+
+
+@pytest.mark.parametrize("work", [
+    lambda cluster, folder: parallel_map(cluster, str, [1]),
+    lambda cluster, folder: run_study(cluster, make_plan(folder, LR_RANGE), Heard()),
+    lambda cluster, folder: run_training_jobs(cluster, make_jobs(folder, range(1)), 1, "share", ONE_CPU, Heard()),
+], ids=["parallel_map", "run_study", "run_training_jobs"])  # fmt: skip
+def test_no_work_keeps_the_machines_that_it_asked_for(tmp_path, config, fake, monkeypatch, work):
+    ray, cluster = fake(limit=0), Cluster("auto")
+    monkeypatch.setattr(cluster, "connect", lambda: None)
+    monkeypatch.setattr(cluster, "_nodes", lambda: [{"CPU": 0.0}])
+    cluster._autoscaler = Autoscaler(config)
+    with pytest.raises(EngineError, match="has 0 CPUs"):
+        work(cluster, tmp_path)
+    assert len(ray.requests) == 2
+    assert ray.requests[-1] == []
 
 
 @pytest.mark.parametrize(

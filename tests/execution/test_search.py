@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -180,7 +179,7 @@ def test_a_trial_that_fits_nowhere_is_refused_at_once(cluster: Cluster, tmp_path
 
 
 DRIVER = """
-import sys
+import signal, sys
 from pathlib import Path
 from engine_plans import LR_RANGE, Heard, make_plan
 from brainage_ray.execution import Cluster, run_study
@@ -199,17 +198,11 @@ def source():
             yield {"validation_mae": 5.0}
     return epochs
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests with "&" has it ignored
 plan = make_plan(Path(sys.argv[1]), LR_RANGE, epochs=2, trials=12, sampler="random")
 with Cluster(cpus=2, gpus=0, folder=Path(sys.argv[2])) as cluster:
     print(len(run_study(cluster, plan, Heard(), source()).trials))
 """
-
-
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A folder whose path is short enough for Ray's sockets."""
-    with tempfile.TemporaryDirectory(prefix="bk", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def start_driver(folder: Path, sockets: Path) -> subprocess.Popen[str]:
@@ -229,7 +222,10 @@ def wait_for(done: int, folder: Path) -> StudyResult:
 
 
 def children(pid: int) -> list[int]:
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    try:
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
     return found + [below for child in found for below in children(child)]
 
 
@@ -247,6 +243,10 @@ def process_name(pid: int) -> str:
         return "" if dead else Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
     except OSError:
         return ""
+
+
+def test_a_process_that_has_ended_has_no_children():
+    assert children(2**22 + 1) == []  # above Linux's largest process id
 
 
 @pytest.mark.slow
