@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from brainage_ray.training.recorder import Recorder
 
 TRIES = 3
-"""How often a run is tried whose worker process died."""
+"""How often a run is tried whose process died without getting further, and a job of Ray Train that began no run."""
 
 
 def run_training_jobs(
@@ -43,7 +43,8 @@ def run_training_jobs(
         The result of each job, in the order of the jobs.
 
     Raises:
-        EngineError: the cluster does not hold the workers, or Ray Train does not start them.
+        EngineError: the cluster does not hold the workers, they cannot train together with so little of a GPU, or
+            Ray Train does not start them.
         TrialFailed: runs failed; the others are finished first.
     """
     return run_training_work(cluster, TrainingWork(jobs, workers, parallel, resources), recorder)
@@ -55,9 +56,12 @@ def run_training_work(cluster: Cluster, work: TrainingWork, recorder: Recorder) 
 
     ledger = JobLedger(work.jobs, recorder)
     ledger.take_up([read_result(job.run) for job in work.jobs])
-    while todo := ledger.open:
-        workers = count_workers(cluster, work, len(todo))
-        ledger.close_job(todo, launch(work, todo, workers, ledger.hear))
+    try:
+        while todo := ledger.open:
+            workers = count_workers(cluster, work, len(todo))
+            ledger.close_job(todo, launch(work, todo, workers, ledger.hear))
+    finally:
+        cluster.release()
     ledger.check()
     return [ledger.fits[index] for index in range(len(work.jobs))]
 
@@ -68,9 +72,14 @@ def count_workers(cluster: Cluster, work: TrainingWork, runs: int) -> int:
     Fewer workers that share out the runs give the same results later; fewer that fit a run together do not.
 
     Raises:
-        EngineError: the cluster does not hold them.
+        EngineError: the cluster does not hold them, or two that fit a run together would share a GPU.
     """
     cpus, gpus = work.resources.cpus_per_worker, work.resources.gpus_per_worker
+    if work.parallel == "ddp" and work.workers > 1 and 0 < gpus < 1:
+        raise EngineError(
+            f"resources.gpus_per_worker is {gpus:g}, but workers that fit a run together (parallel: ddp) share no GPU",
+            "Set resources.gpus_per_worker to 1, or parallel to share.",
+        )
     wanted = work.workers if work.parallel == "ddp" else min(work.workers, runs)
     needed = wanted if work.parallel == "ddp" else 1
     places = cluster.places(cpus, gpus, wanted)
@@ -91,7 +100,14 @@ class JobLedger:
         self.fits: dict[int, FitResult] = {}
         self.failures: dict[int, str] = {}
         self._running: set[int] = set()
+        self._epochs: Counter[int] = Counter()
+        """The last epoch heard of each job."""
+        self._died_at: Counter[int] = Counter()
+        """What that was at its last death."""
         self._deaths: Counter[int] = Counter()
+        """Deaths of each job since it last got further."""
+        self._idle = 0
+        """Jobs of Ray Train in a row that began none of ours."""
 
     @property
     def open(self) -> list[int]:
@@ -116,6 +132,7 @@ class JobLedger:
             self._running.add(index)
             self._recorder.started(info)
         elif kind == "epoch":
+            self._epochs[index] = max(self._epochs[index], value[0])
             self._recorder.epoch(info.key, value[0], value[1])
         elif kind == "finished":
             self._running.discard(index)
@@ -128,13 +145,17 @@ class JobLedger:
         """Decide what is tried again after a Ray Train job over the jobs `todo` has ended.
 
         Raises:
-            EngineError: it has not even begun one of them.
+            EngineError: again and again it has not even begun one of them.
         """
-        if self.open == todo and not self._running:
+        self._idle = self._idle + 1 if self.open == todo and not self._running else 0
+        if self._idle >= TRIES:
             raise EngineError(f"Ray Train could not train: {crash}", "See what Ray says with --debug.")
-        self._deaths.update(self._running)
-        for index in [i for i in self._running if self._deaths[i] >= TRIES]:
-            self._fail(index, f"its worker process died {TRIES} times: {crash}")
+        for index in sorted(self._running):
+            further = self._epochs[index] > self._died_at[index]
+            self._deaths[index] = 1 if further else self._deaths[index] + 1
+            self._died_at[index] = self._epochs[index]
+            if self._deaths[index] >= TRIES:
+                self._fail(index, f"its worker process died {TRIES} times: {crash}")
         self._running = set()
 
     def check(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -79,12 +78,12 @@ def _run_json(work: TrainingWork, index: int) -> str:
 
 def _fit(orders: dict[str, Any], workers: int, resources: ResourcesConfig, scratch: str) -> str | None:
     from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
 
+    from brainage_ray.execution.interruptible import InterruptibleTrainer
     from brainage_ray.execution.train_worker import work
 
     held = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
-    trainer = TorchTrainer(
+    trainer = InterruptibleTrainer(
         work,
         train_loop_config=orders,
         scaling_config=ScalingConfig(
@@ -93,25 +92,10 @@ def _fit(orders: dict[str, Any], workers: int, resources: ResourcesConfig, scrat
         run_config=RunConfig(name="train", storage_path=scratch),
     )
     try:
-        with _interruptible():
-            trainer.fit()
+        trainer.fit()
     except TrainingFailedError as error:
         return str(error).strip().splitlines()[0]
     return None
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Make Ctrl-C a KeyboardInterrupt: Ray Train ends its workers, then leaves by SystemExit, and keeps the signal."""
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if here else None
-    try:
-        yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
-    finally:
-        if here:
-            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

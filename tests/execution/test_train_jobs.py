@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -145,10 +146,22 @@ def test_a_growing_cluster_is_asked_for_the_workers_that_have_work(tmp_path: Pat
     assert count_workers(Growing(), TrainingWork(make_jobs(tmp_path, range(4)), 6, parallel, ONE_CPU), 4) == asked
 
 
-def test_a_job_that_begins_nothing_is_an_error(tmp_path: Path):
+def test_jobs_that_begin_nothing_are_an_error_in_the_end(tmp_path: Path):
     ledger = JobLedger(make_jobs(tmp_path, range(2)), Heard())
+    for _ in range(TRIES - 1):
+        ledger.close_job([0, 1], "a spot machine went before its worker began")
     with pytest.raises(EngineError, match="Ray Train could not train: no route to host"):
         ledger.close_job([0, 1], "no route to host")
+
+
+def test_a_job_that_begins_something_forgives_those_that_did_not(tmp_path: Path):
+    ledger = JobLedger(make_jobs(tmp_path, range(2)), Heard())
+    for _ in range(TRIES):
+        ledger.close_job([0, 1], "a spot machine went before its worker began")
+        ledger.hear((0, "started", None))
+        ledger.hear((0, "epoch", (ledger._died_at[0] + 1, {})))
+        ledger.close_job([0, 1], "a spot machine went")
+    assert ledger.open == [0, 1]
 
 
 def test_a_run_whose_process_keeps_dying_fails_in_the_end(tmp_path: Path):
@@ -162,6 +175,34 @@ def test_a_run_whose_process_keeps_dying_fails_in_the_end(tmp_path: Path):
     assert heard.states == ["failed"]
     with pytest.raises(TrialFailed, match="seed-0 failed"):
         ledger.check()
+
+
+def test_a_run_that_gets_further_each_time_is_never_given_up(tmp_path: Path):
+    ledger = JobLedger(make_jobs(tmp_path, range(1)), heard := Heard())
+    for reached in [*range(1, 3 * TRIES), *[3 * TRIES] * TRIES]:
+        assert ledger.open == [0]
+        ledger.hear((0, "started", None))
+        for epoch in range(1, reached + 1):  # those of earlier tries are told again
+            ledger.hear((0, "epoch", (epoch, {"train_loss": 1.0})))
+        ledger.close_job([0], "a spot machine went")
+    assert ledger.open == []  # the last three got no further than each other
+    assert heard.states == ["failed"]
+
+
+@pytest.mark.parametrize(("gpus", "workers", "parallel", "refused"), [
+    (0.5, 2, "ddp", True), (0.5, 1, "ddp", False), (1, 2, "ddp", False), (0, 2, "ddp", False), (0.5, 2, "share", False),
+])  # fmt: skip
+def test_workers_that_fit_a_run_together_need_a_gpu_each(
+    tmp_path: Path, gpus: float, workers: int, parallel: str, refused: bool
+):
+    class Large(Cluster):
+        def places(self, cpus: float, gpus: float, wanted: int = 1) -> int:
+            assert not refused
+            return wanted
+
+    work = TrainingWork(make_jobs(tmp_path, range(4)), workers, parallel, ResourcesConfig(gpus_per_worker=gpus))
+    with pytest.raises(EngineError, match=r"gpus_per_worker is 0\.5") if refused else contextlib.nullcontext():
+        assert count_workers(Large(), work, 4) == workers
 
 
 def test_several_failures_are_counted(tmp_path: Path):
