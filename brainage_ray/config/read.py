@@ -16,18 +16,29 @@ from pydantic import BaseModel, ValidationError
 from brainage_ray.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+_TEXT_TAG = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
+_NAMES = {yaml.SequenceNode: "list", yaml.MappingNode: "mapping"}
 _NUMBER_AS_TEXT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
+class _KeyError(Exception):
+    """A key is no text or written twice: (line, problem, fix)."""
+
+
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key written twice."""
+    """A safe loader that refuses a key that is no text, or is written twice."""
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-    if twice is not None:
-        raise yaml.MarkedYAMLError(problem=f"the key {twice!r} is written twice", problem_mark=node.start_mark)
+    seen: set[str] = set()
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if key.tag != _TEXT_TAG:
+            shown = key.value if isinstance(key, yaml.ScalarNode) else f"a {_NAMES.get(type(key), 'value')}"
+            raise _KeyError(line, f"the key {shown} is no text", "Put it in quotes, or correct it.")
+        if key.value in seen:
+            raise _KeyError(line, f"the key {key.value!r} is written twice", "Keep one of them.")
+        seen.add(key.value)
     return loader.construct_mapping(node, deep=True)
 
 
@@ -38,7 +49,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        ConfigError: no such file, not text, not YAML, or not a mapping.
+        ConfigError: no such file, not text, not YAML, a key that is no text or there twice, or not a mapping.
     """
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
@@ -46,7 +57,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"There is no file {path}", _suggest_file(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "Give the path of a YAML text file.") from None
-    except yaml.YAMLError as error:
+    except _KeyError as error:
+        line, problem, fix = error.args
+        raise ConfigError(f"{path}, line {line}: {problem}", fix) from None
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError comes from dates that do not exist
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path} is not YAML: {problem}", "Correct that line.") from None
     if not isinstance(data, dict):
@@ -66,7 +80,13 @@ def validate(model: type[Model], data: Mapping[str, Any], where: Path | str) -> 
         ConfigError: the first things that are wrong, each with its key path, value and fix.
     """
     try:
-        return model.model_validate_json(json.dumps(data, default=str))
+        text = json.dumps(data, default=str)
+    except (TypeError, ValueError) as error:  # of a key that is a date or a list, and of a mapping in itself
+        raise ConfigError(
+            f"{where}: {error}", "Keys are text, in quotes where they look like something else; nothing holds itself."
+        ) from None
+    try:
+        return model.model_validate_json(text)
     except ValidationError as error:
         # A list whose items were refused is then too short as well: only the items are news.
         errors = [e for e in error.errors() if e["type"] != "too_short"] or error.errors()
