@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from brainage_ray.config.base import FrozenModel
 
 Diagnosis = Literal["CN", "MCI", "AD"]
 Split = Literal["train", "validation", "test"]
+
+LABEL_MAP: dict[str, Diagnosis | None] = {
+    "CN": "CN", "MCI": "MCI", "EMCI": "MCI", "LMCI": "MCI", "AD": "AD", "SMC": None,
+}  # fmt: skip
+"""The labels of ADNI, which an experiment may add to and change."""
+
+_NEEDED = {
+    "train": "to fit the networks",
+    "validation": "to choose settings and epochs",
+    "test": "for the numbers that are reported",
+}
 
 
 class AdniSource(FrozenModel):
@@ -94,7 +106,7 @@ class SplitConfig(FrozenModel):
     """by_subject: by chance, stratified by diagnosis and age. adni_standard: ADNI-1's standard training set
     validates, its standard test set tests, all later phases train. table: the table's column `split`."""
     fractions: dict[Split, Annotated[float, Field(ge=0, le=1)]] = {"train": 0.70, "validation": 0.15, "test": 0.15}
-    """For by_subject: each split's share of the people."""
+    """For by_subject: each split's share of the people, above 0."""
     seed: Annotated[int, Field(ge=0)] = 0
     """For by_subject: of the draw."""
     case_validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -107,6 +119,9 @@ class SplitConfig(FrozenModel):
         total = sum(self.fractions.values())
         if set(self.fractions) != {"train", "validation", "test"} or abs(total - 1) > 1e-9:
             raise ValueError(f"fractions name train, validation and test and sum to 1, not to {total:g}")
+        for split, share in self.fractions.items():
+            if self.rule == "by_subject" and share == 0:
+                raise ValueError(f"fractions.{split} is 0, but people are needed {_NEEDED[split]}; give it a share")
         return self
 
 
@@ -121,13 +136,17 @@ class DataConfig(FrozenModel):
     """How scans become slices."""
     split: SplitConfig = SplitConfig()
     """Who is in which split."""
-    label_map: dict[str, Diagnosis | None] = {
-        "CN": "CN", "MCI": "MCI", "EMCI": "MCI", "LMCI": "MCI", "AD": "AD", "SMC": None,
-    }  # fmt: skip
-    """Diagnosis as a source writes it -> as the tables use it; null leaves the scan out, on the record."""
+    label_map: dict[str, Diagnosis | None] = LABEL_MAP
+    """Diagnosis as a source writes it -> as the tables use it; null leaves the scan out, on the record. What is
+    written here comes on top of the labels of ADNI."""
     max_failures: Annotated[int, Field(ge=0)] = 0
     """How many scans may fail in preparation before the run stops."""
     expected_scans: dict[Split, Annotated[int, Field(ge=0)]] | None = None
     """For --dry-run where the sources are on another machine: healthy scans in each split."""
     expected_cases: Annotated[int, Field(ge=0)] | None = None
     """For --dry-run where the sources are on another machine: segmentation cases."""
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _on_top(cls, value: Any) -> Any:
+        return {**LABEL_MAP, **value} if isinstance(value, Mapping) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,8 @@ def split_subjects(subjects: pd.DataFrame, fractions: Mapping[str, float], seed:
 
     Within a diagnosis people are ordered by age and cut into blocks of neighbours; the
     order inside a block is drawn by chance, and each person goes to the split that is
-    furthest behind its share. So every split covers every age, and its size is exact to one.
+    furthest behind its share. So every split covers every age, and its size is exact to one in each diagnosis.
+    Where that leaves a split empty, among few people, it gets one from the split that is furthest ahead.
 
     Args:
         subjects: one row a person: ``subject``, ``age_years``, ``diagnosis``.
@@ -57,6 +59,19 @@ def split_subjects(subjects: pd.DataFrame, fractions: Mapping[str, float], seed:
                 split = _furthest_behind(counts, fractions)
                 counts[split] += 1
                 assigned[str(subject)] = split
+    return _without_empty_splits(assigned, fractions)
+
+
+def _without_empty_splits(assigned: dict[str, str], fractions: Mapping[str, float]) -> dict[str, str]:
+    wanted = [split for split, share in fractions.items() if share > 0]
+    if len(assigned) < len(wanted):
+        return assigned
+    counts = Counter(assigned.values())
+    for empty in (split for split in wanted if not counts[split]):
+        giver = max((s for s in wanted if counts[s] > 1), key=lambda s: counts[s] - fractions[s] * len(assigned))
+        moved = [subject for subject, split in assigned.items() if split == giver][-1]
+        assigned = {**assigned, moved: empty}
+        counts = Counter(assigned.values())
     return assigned
 
 
@@ -79,11 +94,13 @@ def assign_splits(
 
     Raises:
         MetadataError: a diagnosis is not in the label map, or a source names an unknown split.
-        LeakageError: the rule puts a person into two splits and the config does not say what to do.
+        LeakageError: the rule puts a person into validation and test, or into training and one of them where the
+            config does not say what to do.
     """
     labelled = [_label(scan, label_map) for scan in scans]
     placed = _by_subject(labelled, config) if config.rule == "by_subject" else [_as_given(a) for a in labelled]
     allowed = [_train_on(a, training_diagnoses) for a in placed]
+    _check_chosen_and_tested(allowed)
     settled = _settle_rollovers(allowed, config)
     if config.rollover != "as_published":
         check_no_leakage(settled)
@@ -151,7 +168,7 @@ def _by_subject(assignments: Sequence[Assignment], config: SplitConfig) -> list[
         (a.scan.person, a.scan.session, a.scan.image, a.scan.age_years, a.diagnosis) for a in _usable(assignments)
     ]
     people = pd.DataFrame(usable, columns=["subject", "session", "image", "age_years", "diagnosis"])
-    baseline = people.sort_values(["subject", "session", "image"]).drop_duplicates("subject")
+    baseline = people.sort_values(["subject", "age_years", "session", "image"]).drop_duplicates("subject")
     fractions = {str(split): share for split, share in config.fractions.items()}
     splits = split_subjects(baseline, fractions, config.seed)
     return [a if a.split is None else replace(a, split=splits[a.scan.person]) for a in assignments]
@@ -171,6 +188,16 @@ def _train_on(a: Assignment, diagnoses: Collection[str]) -> Assignment:
     if a.split != "train" or a.diagnosis in diagnoses:
         return a
     return replace(a, split=None, reason=f"diagnosis {a.diagnosis} does not train (training.diagnoses)")
+
+
+def _check_chosen_and_tested(assignments: Sequence[Assignment]) -> None:
+    """Nobody may help to choose the settings and be tested on: no published split does, no setting allows it."""
+    found = {
+        p: splits for p, splits in people_in_two_splits(assignments).items() if {"validation", "test"} <= {*splits}
+    }
+    if found:
+        problem = f"{len(found)} people are in validation and test: {_listed(found)}"
+        raise LeakageError(problem, "Give each of them one of the two.")
 
 
 def _settle_rollovers(assignments: list[Assignment], config: SplitConfig) -> list[Assignment]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainage_ray.config import SplitConfig
+from brainage_ray.config.base import digest
 from brainage_ray.data.scan import Scan
 from brainage_ray.data.splits import (
     Assignment,
@@ -24,6 +25,7 @@ from brainage_ray.errors import LeakageError, MetadataError
 LABELS = {"CN": "CN", "MCI": "MCI", "EMCI": "MCI", "AD": "AD", "SMC": None}
 BY_SUBJECT = SplitConfig()
 BY_TABLE = SplitConfig(rule="table")
+FEW = 40
 DEFAULTS = {"cohort": "C", "session": "1", "age_years": 70.0, "diagnosis": "CN"}
 
 
@@ -51,7 +53,7 @@ people = st.lists(
     max_size=60,
     unique_by=lambda p: p[0],
 )
-fractions = st.sampled_from([(0.7, 0.15, 0.15), (0.8, 0.1, 0.1), (0.5, 0.5, 0.0), (0.34, 0.33, 0.33), (0.6, 0.0, 0.4)])
+fractions = st.sampled_from([(0.7, 0.15, 0.15), (0.8, 0.1, 0.1), (0.34, 0.33, 0.33), (0.6, 0.1, 0.3)])
 
 
 def scans_of(drawn):
@@ -75,8 +77,43 @@ def test_nobody_is_in_two_splits_and_each_split_has_its_share(drawn, shares, see
     for diagnosis in ("CN", "MCI", "AD"):
         group = {a.scan.person: a.split for a in assignments if a.diagnosis == diagnosis}
         sizes = Counter(group.values())
+        off = 1 if len(drawn) >= FEW else 2  # among few people, one or two more move so that no split is empty
         for name, share in zip(("train", "validation", "test"), shares, strict=True):
-            assert abs(sizes[name] - share * len(group)) <= 1 + 1e-9, (diagnosis, name, sizes)
+            assert abs(sizes[name] - share * len(group)) <= off + 1e-9, (diagnosis, name, sizes)
+
+
+@given(drawn=people, shares=fractions, seed=st.integers(0, 5))
+@settings(max_examples=50)
+def test_no_split_is_empty_as_soon_as_there_are_three_people(drawn, shares, seed):
+    found = {a.split for a in assign(scans_of(drawn), rule(shares, seed))}
+    assert len(found) == min(3, len(drawn)) or len(drawn) == 2
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes"), [(1, [1, 0, 0]), (2, [2, 0, 0]), (3, [1, 1, 1]), (4, [2, 1, 1]), (5, [3, 1, 1])]
+)
+def test_the_sizes_of_few_people(n, sizes):
+    found = Counter(a.split for a in assign([scan(f"P{i}", age_years=50.0 + i) for i in range(n)]))
+    assert [found[name] for name in ("train", "validation", "test")] == sizes
+
+
+def test_the_split_of_many_people_is_what_it_was():
+    """Of a published table: another draw for the same seed would be another experiment."""
+    labels = ["CN", "MCI", "AD"]
+    subjects = pd.DataFrame(
+        {
+            "subject": [f"P{i:03d}" for i in range(150)],
+            "age_years": [40 + i * 37 % 50 for i in range(150)],
+            "diagnosis": [labels[i * i % 3] for i in range(150)],
+        }
+    )
+    splits = split_subjects(subjects, {"train": 0.7, "validation": 0.15, "test": 0.15}, 0)
+    assert digest(splits) == "bae1db84686dfe8d"
+
+
+def test_a_share_of_nothing_takes_nobody():
+    subjects = pd.DataFrame({"subject": list("abcde"), "age_years": 50.0, "diagnosis": "CN"})
+    assert set(split_subjects(subjects, {"train": 1.0, "validation": 0.0}, 0).values()) == {"train"}
 
 
 @given(drawn=people, shares=fractions, data=st.data())
@@ -108,9 +145,20 @@ def test_another_seed_is_another_draw():
 def test_the_baseline_visit_stratifies():
     """A person who turns from CN to AD counts as CN, whichever visit comes first in the list."""
     scans = [scan("P1", session="2", diagnosis="AD"), scan("P1", session="1"), scan("P2", age_years=71.0)]
-    config = rule((0.5, 0.5, 0.0))
+    config = rule((0.4, 0.4, 0.2))
     splits = {a.scan.person: a.split for a in assign(scans, config)}
     assert sorted(splits.values()) == ["train", "validation"]
+
+
+def test_the_baseline_visit_is_the_earliest_whatever_its_name():
+    """Month 12 comes before month 6 in the alphabet, and the person was CN then."""
+    scans = [
+        scan("P1", session="12", age_years=71.0, diagnosis="AD"),
+        scan("P1", session="6", age_years=70.5),
+        scan("P2", age_years=70.6),
+    ]
+    splits = {a.scan.person: a.split for a in assign(scans, rule((0.4, 0.4, 0.2)))}
+    assert sorted(splits.values()) == ["train", "validation"], "two people of one stratum"
 
 
 def test_labels_are_mapped_and_null_leaves_out():
@@ -196,10 +244,11 @@ def test_who_does_not_train_does_not_leak():
     assert [a.split for a in assign(scans, BY_TABLE, ("CN",))] == ["test", None]
 
 
-@pytest.mark.parametrize("rollover", ["refuse", "exclude_from_training"])
-def test_validation_and_test_never_share_a_person(rollover):
-    scans = given_splits(("P1", "validation"), ("P1", "test"), ("P1", "train"))
-    with pytest.raises(LeakageError, match=r"C/P1"):
+@pytest.mark.parametrize("rollover", ["refuse", "exclude_from_training", "as_published"])
+@pytest.mark.parametrize("others", [[], [("P1", "train")]])
+def test_validation_and_test_never_share_a_person(rollover, others):
+    scans = given_splits(("P1", "validation"), ("P1", "test"), *others)
+    with pytest.raises(LeakageError, match=r"validation and test.*C/P1"):
         assign(scans, SplitConfig(rule="table", rollover=rollover))
 
 

@@ -1,0 +1,105 @@
+"""Files that are YAML and yet no experiment, and the defaults of mappings."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+
+from brainage_ray.config import DataConfig, SplitConfig
+from brainage_ray.config.read import read_yaml, validate
+from brainage_ray.errors import ConfigError
+
+SOURCES = [{"kind": "phantom"}]
+
+
+def refused(path, *words):
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    for word in (str(path), *words):
+        assert word in str(caught.value)
+    assert caught.value.fix
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("2020-01-01", "2020-01-01"),
+        ("2020-13-45", "2020-13-45"),
+        ("1", "1"),
+        ("1.5", "1.5"),
+        ("yes", "yes"),
+        ("~", "~"),
+        ("[a, b]", "a list"),
+        ("{a: 1}", "a mapping"),
+    ],
+)
+def test_a_key_that_is_no_text_is_named_with_its_line(tmp_path, key, named):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: a\ndata:\n  {key}: x\n")
+    refused(path, "line 3", f"the key {named} is no text", "quotes")
+
+
+def test_in_quotes_it_is_text(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("'2020-01-01': x\n\"1\": y\n!!str 2: z\n")
+    assert read_yaml(path) == {"2020-01-01": "x", "1": "y", "2": "z"}
+
+
+def test_a_key_written_twice_is_named_with_its_line(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("name: a\ndata:\n  b: 1\n  c: 2\n  b: 3\n")
+    refused(path, "line 5", "'b' is written twice")
+
+
+def test_a_value_that_is_no_date_is_no_crash(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("name: 2020-13-45\n")
+    refused(path, "month")
+
+
+@pytest.mark.parametrize("data", [{date(2020, 1, 1): "x"}, {"name": {("a", "b"): 1}}])
+def test_keys_from_elsewhere_that_are_no_text_are_refused_too(data):
+    with pytest.raises(ConfigError, match=r"--set: .*keys.*quotes"):
+        validate(DataConfig, data, "--set")
+
+
+def data_config(**fields):
+    return validate(DataConfig, {"sources": SOURCES, **fields}, "the test")
+
+
+def test_a_label_is_added_to_the_label_map_and_does_not_replace_it():
+    added = data_config(label_map={"Dementia": "AD", "SMC": "CN"}).label_map
+    assert added == {**data_config().label_map, "Dementia": "AD", "SMC": "CN"}
+
+
+def test_null_in_the_label_map_leaves_a_label_out():
+    assert data_config(label_map={"MCI": None}).label_map["MCI"] is None
+    assert data_config(label_map={"MCI": None}).label_map["CN"] == "CN"
+
+
+def test_a_label_map_comes_back_from_json():
+    config = data_config(label_map={"Dementia": "AD", "MCI": None})
+    assert DataConfig.model_validate_json(json.dumps(config.to_json())) == config
+
+
+@pytest.mark.parametrize("value", [None, "AD", ["AD"], {"Dementia": "ad"}])
+def test_a_wrong_label_map_is_refused(value):
+    with pytest.raises(ConfigError, match="label_map"):
+        data_config(label_map=value)
+
+
+@pytest.mark.parametrize(
+    ("empty", "need"), [("train", "to fit"), ("validation", "to choose"), ("test", "for the numbers")]
+)
+def test_a_split_without_people_is_refused(empty, need):
+    shares = dict.fromkeys(("train", "validation", "test"), 0.5) | {empty: 0.0}
+    with pytest.raises(ConfigError, match=rf"{empty} is 0.*{need}"):
+        validate(SplitConfig, {"fractions": shares}, "the test")
+
+
+def test_shares_do_not_matter_where_the_source_gives_the_split():
+    shares = {"train": 1.0, "validation": 0.0, "test": 0.0}
+    assert validate(SplitConfig, {"rule": "table", "fractions": shares}, "the test").fractions == shares
