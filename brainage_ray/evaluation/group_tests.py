@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, kruskal, ttest_1samp
 
@@ -172,6 +173,36 @@ def check_deltas(deltas: NDArray[Any], diagnosis: NDArray[Any]) -> NDArray[np.fl
             "Look at that scan and model.",
         )
     return values
+
+
+def number_people(person: NDArray[Any], n_scans: int) -> NDArray[np.int64]:
+    """Return whose scan each is as a number, 0 to n_people - 1: [n_scans].
+
+    Raises:
+        DataError: not one person a scan, or a scan without (None, NaN or an empty text).
+    """
+    if np.shape(person) != (n_scans,):
+        raise DataError(f"{n_scans} scans and person {np.shape(person)} do not fit", "Give one person a scan.")
+    codes, names = pd.factorize(np.asarray(person, dtype=object))
+    nameless = (codes < 0) | np.isin(codes, np.flatnonzero(names == ""))
+    if nameless.any():
+        raise DataError(f"scan {int(np.flatnonzero(nameless)[0])} belongs to no person", "Fill the column person.")
+    return np.asarray(codes, dtype=np.int64)
+
+
+def check_ages(age: NDArray[Any], n_scans: int) -> NDArray[np.float64]:
+    """Return the chronological ages as float64, [n_scans], years.
+
+    Raises:
+        DataError: not one age a scan, or one that is not finite.
+    """
+    ages = np.asarray(age, dtype=np.float64)
+    if ages.shape != (n_scans,):
+        raise DataError(f"{n_scans} scans and age {ages.shape} do not fit", "Give one age a scan.")
+    if not np.isfinite(ages).all():
+        where = int(np.flatnonzero(~np.isfinite(ages))[0])
+        raise DataError(f"scan {where} has the age {ages[where]}", "Look at that scan.")
+    return ages
 
 
 def all_equal(values: NDArray[np.float64]) -> bool:

@@ -24,13 +24,12 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.comparisons import adjust_p
-from brainage_ray.evaluation.group_tests import all_equal, check_deltas
+from brainage_ray.evaluation.group_tests import all_equal, check_ages, check_deltas, number_people
 
 CHUNK = 4_000_000
 """Labels that are drawn at a time, 8 bytes each."""
@@ -123,8 +122,10 @@ def compare_people(
     """
     how = settings or PermutationSettings()
     values, labels = check_deltas(deltas, diagnosis), np.asarray(diagnosis, dtype=object)
-    people = _check_people(person, age, labels.size, how)
-    first_diagnosis = _first_diagnosis(labels, people, np.asarray(age, dtype=np.float64))
+    people = number_people(person, labels.size)
+    first_diagnosis = _first_diagnosis(labels, people, check_ages(age, labels.size))
+    if how.draws < 1:
+        raise DataError(f"{how.draws} draws give no p", "Ask for 10000 draws.")
     pairs = [
         _compare(values, (labels, first_diagnosis, people), pair, how) for pair in combinations(tuple(diagnoses), 2)
     ]
@@ -234,23 +235,3 @@ def _why_not(pair: PermutationComparison, values: NDArray[np.float64]) -> str:
     if pair.n_exchangeable == 0:
         return f"no two people, one {pair.first} and one {pair.second}, have as many scans as each other"
     return "all deltas are equal" if all_equal(values) else ""
-
-
-def _check_people(person: NDArray[Any], age: NDArray[Any], n_scans: int, how: PermutationSettings) -> NDArray[np.int64]:
-    """Return whose scan each is as a number, [n_scans]."""
-    ages = np.asarray(age, dtype=np.float64)
-    if np.shape(person) != (n_scans,) or ages.shape != (n_scans,):
-        raise DataError(
-            f"{n_scans} scans, person {np.shape(person)} and age {ages.shape} do not fit",
-            "Give one person and one age a scan.",
-        )
-    if not np.isfinite(ages).all():
-        where = int(np.flatnonzero(~np.isfinite(ages))[0])
-        raise DataError(f"scan {where} has the age {ages[where]}", "Look at that scan.")
-    if how.draws < 1:
-        raise DataError(f"{how.draws} draws give no p", "Ask for 10000 draws.")
-    codes, names = pd.factorize(np.asarray(person, dtype=object))
-    nameless = (codes < 0) | np.isin(codes, np.flatnonzero(names == ""))
-    if nameless.any():
-        raise DataError(f"scan {int(np.flatnonzero(nameless)[0])} belongs to no person", "Fill the column person.")
-    return np.asarray(codes, dtype=np.int64)

@@ -5,7 +5,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kruskal, mannwhitneyu, norm
 from statsmodels.stats.weightstats import DescrStatsW
@@ -13,6 +13,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.group_tests import delta_intervals, jonckheere_trend, kruskal_wallis
 
+LAW = settings(deadline=None)
 NAMES = ["CN", "MCI", "AD"]
 MUCUS = [2.9, 3.0, 2.5, 2.6, 3.2], [3.8, 2.7, 4.0, 2.4], [2.8, 3.4, 3.7, 2.2, 2.0]
 STAYS = [7, 1, 2, 6, 11, 8], [4, 7, 16, 11, 21], [20, 25, 13, 9, 14, 11]
@@ -78,6 +79,7 @@ def test_jonckheere_of_a_published_worked_example():
     assert mean == pairs / 2
 
 
+@LAW
 @given(groups=GROUPS)
 def test_jonckheere_is_the_sum_of_the_mann_whitney_us(groups):
     trend = jonckheere_trend(*arrange(groups), NAMES)
@@ -164,6 +166,7 @@ def test_intervals_are_of_the_deltas_averaged_over_the_seeds():
     assert (same.mean_years, same.interval_years, same.reason) == (4, None, "all CN deltas are equal")
 
 
+@LAW
 @given(groups=GROUPS)
 def test_reversing_the_diagnoses_mirrors_the_trend(groups):
     deltas, labels = arrange(groups)
@@ -175,6 +178,7 @@ def test_reversing_the_diagnoses_mirrors_the_trend(groups):
     assert kruskal_wallis(deltas, labels, NAMES).h == pytest.approx(h, abs=1e-9)
 
 
+@LAW
 @given(groups=GROUPS, shift=st.integers(-50, 50))
 def test_shifting_all_deltas_leaves_the_tests_and_moves_the_means(groups, shift):
     deltas, labels = arrange(groups)
@@ -187,6 +191,7 @@ def test_shifting_all_deltas_leaves_the_tests_and_moves_the_means(groups, shift)
             assert after.interval_years == pytest.approx(np.add(before.interval_years, shift), abs=1e-8)
 
 
+@LAW
 @given(seed=st.integers(0, 99), order=st.permutations(range(4)))
 def test_permuting_seeds_permutes_p_and_nothing_else(seed, order):
     deltas = np.random.default_rng(seed).normal(size=(4, 12))
@@ -199,6 +204,7 @@ def test_permuting_seeds_permutes_p_and_nothing_else(seed, order):
     assert [i.mean_years for i in after] == pytest.approx([i.mean_years for i in before])
 
 
+@LAW
 @given(group=st.lists(st.integers(-15, 15), min_size=2, max_size=9).filter(lambda v: len(set(v)) > 1), groups=GROUPS)
 def test_epsilon_squared_is_zero_for_equal_groups_and_at_most_one(group, groups):
     assert kruskal_wallis(*arrange([group] * 3), NAMES).epsilon_squared_mean == pytest.approx(0, abs=1e-9)

@@ -4,13 +4,14 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, permutation_test
 
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.permutation import PermutationSettings, compare_people
 
+LAW = settings(deadline=None)
 NAMES = ["CN", "AD"]
 FEW = PermutationSettings(draws=199)
 ALIKE = [1 / 6] * 6
@@ -47,10 +48,10 @@ def simulate(rng, visits, n_people=40, effect=0.0, change=0.0):
     ],
 )
 def test_type_one_error_is_five_percent_where_the_naive_test_is_far_above(visits, statistic, change):
-    """3000 nulls: the standard error of the rate is 0.4 points; also where diagnoses differ in visits or change."""
+    """2000 nulls: the standard error of the rate is 0.5 points; also where diagnoses differ in visits or change."""
     rng = np.random.default_rng(1)
     ours, naive = [], []
-    for seed in range(3000):
+    for seed in range(2000):
         deltas, diagnosis, person, age = simulate(rng, visits, change=change)
         settings = PermutationSettings(199, seed, statistic)
         ours.append(compare_people(deltas, diagnosis, person, age, NAMES, settings)[0].p_max)
@@ -178,6 +179,7 @@ def test_bad_input_is_named(change, message):
 SEEDS = st.integers(0, 999)
 
 
+@LAW
 @given(seed=SEEDS, shift=st.integers(-50, 50), statistic=st.sampled_from(["mean", "auc"]))
 def test_shifting_all_ages_equally_changes_nothing(seed, shift, statistic):
     deltas, *scans = simulate(np.random.default_rng(seed), (ALIKE, ALIKE), n_people=16)
@@ -188,6 +190,7 @@ def test_shifting_all_ages_equally_changes_nothing(seed, shift, statistic):
     assert after.estimate == pytest.approx(before.estimate, abs=1e-9)
 
 
+@LAW
 @given(seed=SEEDS, statistic=st.sampled_from(["mean", "auc"]))
 def test_swapping_groups_mirrors_the_estimate(seed, statistic):
     scans = simulate(np.random.default_rng(seed), (ALIKE, ALIKE), n_people=16)
@@ -199,6 +202,7 @@ def test_swapping_groups_mirrors_the_estimate(seed, statistic):
     assert forth.n_people == back.n_people[::-1]
 
 
+@LAW
 @given(seed=SEEDS, order=st.permutations(range(3)))
 def test_permuting_seeds_permutes_p_and_nothing_else(seed, order):
     rng = np.random.default_rng(seed)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.regression import summarise_regression
 
+LAW = settings(deadline=None)
 ANSCOMBE_X = np.array([10.0, 8, 13, 9, 11, 14, 6, 4, 12, 7, 5])
 ANSCOMBE_Y = np.array([8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68])
 
@@ -109,6 +110,7 @@ def test_bad_input_is_named(brain, age, message):
         summarise_regression(np.array(brain), np.array(age), [4])
 
 
+@LAW
 @given(ages=AGES, data=st.data(), order=st.permutations(range(3)))
 def test_permuting_seeds_permutes_the_numbers_and_nothing_else(ages, data, order):
     brain = models_of(ages, data)
@@ -122,6 +124,7 @@ def test_permuting_seeds_permutes_the_numbers_and_nothing_else(ages, data, order
             assert back.per_seed == tuple(forth.per_seed[i] for i in order)
 
 
+@LAW
 @given(ages=AGES, data=st.data(), shift=st.integers(-30, 30))
 def test_shifting_all_ages_and_brain_ages_changes_only_the_intercept(ages, data, shift):
     brain, true = models_of(ages, data), np.array(ages, dtype=float)
@@ -132,6 +135,7 @@ def test_shifting_all_ages_and_brain_ages_changes_only_the_intercept(ages, data,
     assert after.intercept_years.mean == pytest.approx(moved, abs=1e-6)
 
 
+@LAW
 @given(ages=AGES, data=st.data())
 def test_agrees_with_numpy_and_keeps_its_bounds(ages, data):
     brain, true = models_of(ages, data, 1), np.array(ages, dtype=float)
