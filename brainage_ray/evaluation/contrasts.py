@@ -119,8 +119,7 @@ def adjusted_contrasts(
     Raises:
         DataError: shapes that differ, or a delta or age that is not finite.
     """
-    values, labels = check_deltas(deltas, diagnosis), np.asarray(diagnosis, dtype=object)
-    groups = tuple(diagnoses)
+    values, labels, groups = check_deltas(deltas, diagnosis), np.asarray(diagnosis, dtype=object), tuple(diagnoses)
     people = np.arange(labels.size) if person is None else number_people(person, labels.size)
     known, unknown = _known(covariates, np.isin(labels, groups))
     kept = _settle(labels, people, known, groups)
