@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from brainage_ray.config.base import FrozenModel
-from brainage_ray.config.data import DataConfig, Diagnosis
-from brainage_ray.config.model import BackboneConfig, OptimizerConfig, ResNetConfig, ScheduleConfig, TrainingConfig
+from brainage_ray.config.data import DataConfig
+from brainage_ray.config.model import (
+    BackboneConfig,
+    Diagnoses,
+    OptimizerConfig,
+    ResNetConfig,
+    ScheduleConfig,
+    TrainingConfig,
+    UNetConfig,
+    each_once,
+)
 from brainage_ray.config.space import SearchSpace
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 Aggregate = Literal["median", "mean"]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(each_once)]
 
 NNUNET_TRAINING = TrainingConfig(
     optimizer=OptimizerConfig(name="sgd", lr=0.01, momentum=0.99),
@@ -30,11 +41,17 @@ class ArmConfig(FrozenModel):
     """Names of stages under `pretraining`, in the order in which they are applied."""
 
 
+def _https(uri: str) -> str:
+    if "://" in uri and not uri.startswith("https://"):
+        raise ValueError(f"weights cannot be fetched from {uri}; write a local path or an https address")
+    return uri
+
+
 class ImportedWeights(FrozenModel):
     """Encoder weights made elsewhere, in torchvision's format of ResNet-50 or as our own safetensors."""
 
     kind: Literal["weights"]
-    uri: str
+    uri: Annotated[str, AfterValidator(_https)]
     """A local path or an https address."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
     """Checksum of the file, or its first digits (8 at least), as torchvision puts them into its file names."""
@@ -44,7 +61,7 @@ class SegmentationPretraining(FrozenModel):
     """Training of encoder and decoder on tumour segmentation, from which the encoder goes on."""
 
     kind: Literal["segmentation"]
-    cohorts: tuple[str, ...] = ()
+    cohorts: Annotated[tuple[str, ...], AfterValidator(each_once)] = ()
     """Cohorts with segmentations to use; none named: all."""
     training: TrainingConfig = NNUNET_TRAINING
     """Dice + cross-entropy with deep supervision; nnU-Net's SGD and poly schedule by default."""
@@ -87,7 +104,7 @@ class SearchConfig(FrozenModel):
 class RefitConfig(FrozenModel):
     """The final models, on train + validation with the chosen settings and epochs."""
 
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    seeds: Seeds = (0, 1, 2, 3, 4)
     """One model each; the seed drives initialisation, shuffling and augmentation."""
     workers: Annotated[int, Field(ge=1)] = 1
     """Ray Train workers."""
@@ -100,7 +117,7 @@ class EvaluationConfig(FrozenModel):
 
     aggregate: Aggregate = "median"
     """Over a scan's slices."""
-    diagnoses: Annotated[tuple[Diagnosis, ...], Field(min_length=1)] = ("CN", "MCI", "AD")
+    diagnoses: Diagnoses = ("CN", "MCI", "AD")
     """Groups of the delta table."""
     one_scan_per_subject: Literal["baseline", "all"] = "baseline"
     """baseline takes each person's first scan; all counts repeat visits as if independent."""
@@ -113,6 +130,15 @@ class StatisticsConfig(FrozenModel):
     """Of the p-values over the pairs of diagnoses."""
 
 
+def _gpus(count: float) -> float:
+    if count > 1 and not count.is_integer():
+        raise ValueError(f"Ray does not give out {count:g} GPUs; write a whole number, or less than 1 to share a GPU")
+    return count
+
+
+Gpus = Annotated[float, Field(ge=0), AfterValidator(_gpus)]
+
+
 class ResourcesConfig(FrozenModel):
     """What one unit of work holds while it runs."""
 
@@ -120,11 +146,11 @@ class ResourcesConfig(FrozenModel):
     """Of a preparation task."""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1
     """Of a search trial; also its torch threads."""
-    gpus_per_trial: Annotated[float, Field(ge=0)] = 0
+    gpus_per_trial: Gpus = 0
     """Of a search trial; 0.25 lets four share a GPU."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1
     """Of a Ray Train worker; also its torch threads."""
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0
+    gpus_per_worker: Gpus = 0
     """Of a Ray Train worker."""
 
 
@@ -150,9 +176,51 @@ class Experiment(FrozenModel):
         for name, arm in self.arms.items():
             for i, stage in enumerate(arm.pretraining):
                 self._check_stage(name, arm, i, stage)
-        if len(set(self.refit.seeds)) < len(self.refit.seeds):
-            raise ValueError(f"refit.seeds {list(self.refit.seeds)} names a seed twice; name each once")
+            self.check_slices(name, arm.backbone)
+        self._check_differ()
         return self
+
+    @model_validator(mode="after")
+    def _one_gpu_a_rank(self) -> Self:
+        gpus = self.resources.gpus_per_worker
+        jobs: dict[str, RefitConfig | SegmentationPretraining] = {"refit": self.refit} | {
+            f"pretraining.{name}": stage for name, stage in self.pretraining.items() if stage.kind == "segmentation"
+        }
+        for key, job in jobs.items():
+            if job.parallel == "ddp" and job.workers > 1 and 0 < gpus < 1:
+                raise ValueError(
+                    f"{key}.parallel is ddp and resources.gpus_per_worker is {gpus:g}, which puts two workers of one "
+                    f"run on one GPU, and NCCL refuses that; set resources.gpus_per_worker: 1, or {key}.parallel: share"
+                )
+        return self
+
+    def check_slices(self, name: str, backbone: BackboneConfig) -> None:
+        """Refuse a U-Net that leaves one pixel of a slice, which instance norm would set to 0.
+
+        Args:
+            name: of the arm, for the message.
+            backbone: the arm's, or what a search makes of it.
+
+        Raises:
+            ValueError: naming the arm and the shape.
+        """
+        height, width = self.data.preprocessing.slice_shape
+        if isinstance(backbone, UNetConfig) and max(height, width) <= (stride := 2 ** (backbone.depth - 1)):
+            raise ValueError(
+                f"arm {name} shrinks slices of {height} x {width} pixels to one pixel in {backbone.depth} stages; "
+                f"set data.preprocessing.slice_shape above {stride} or lower backbone.depth"
+            )
+
+    def _check_differ(self) -> None:
+        for (first, one), (second, other) in combinations(self.arms.items(), 2):
+            if one.backbone == other.backbone and self._chain(one) == self._chain(other):
+                raise ValueError(
+                    f"an arm is an architecture plus a chain of pre-training; {first} and {second} are the same; "
+                    f"take one out"
+                )
+
+    def _chain(self, arm: ArmConfig) -> list[ImportedWeights | SegmentationPretraining]:
+        return [self.pretraining[stage] for stage in arm.pretraining]
 
     def _check_stage(self, name: str, arm: ArmConfig, i: int, stage: str) -> None:
         if stage not in self.pretraining:

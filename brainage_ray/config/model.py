@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from brainage_ray.config.base import FrozenModel
 from brainage_ray.config.data import Diagnosis
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+T = TypeVar("T")
+
+
+def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a list that names something twice.
+
+    Raises:
+        ValueError: naming what.
+    """
+    twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is named twice; name each once")
+    return values
+
+
+Diagnoses = Annotated[tuple[Diagnosis, ...], Field(min_length=1), AfterValidator(each_once)]
 
 
 class UNetConfig(FrozenModel):
@@ -112,7 +128,7 @@ class TrainingConfig(FrozenModel):
     """Feed the slice's height as a second regression input beside the pooled features."""
     augmentation: AugmentationConfig = AugmentationConfig()
     target: TargetConfig = TargetConfig()
-    diagnoses: Annotated[tuple[Diagnosis, ...], Field(min_length=1)] = ("CN",)
+    diagnoses: Diagnoses = ("CN",)
     """Whose scans train, validate and count for the MAE."""
 
     @model_validator(mode="after")
