@@ -7,12 +7,17 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from brainage_ray.config.base import FrozenModel
+from brainage_ray.config.model import each_once
 from brainage_ray.config.read import read_yaml, validate
 
 Choice = bool | int | float | str
+
+
+PROBES = 64
+"""Of a whole-number range with more values than this, only the first two and the last are tried at the door."""
 
 
 class _Range(FrozenModel):
@@ -43,6 +48,10 @@ class FloatParameter(_Range):
         """Probe values: the bounds."""
         return (self.low, self.high)
 
+    def can_be(self, value: Any) -> bool:
+        """Tell whether a condition may wait for a value: not for one out of infinitely many."""
+        return bool(self.low == value == self.high)
+
 
 class IntParameter(_Range):
     """A whole number in [low, high]."""
@@ -60,15 +69,21 @@ class IntParameter(_Range):
 
     @property
     def values(self) -> tuple[Choice, ...]:
-        """Probe values: the bounds."""
-        return (self.low, self.high)
+        """Probe values: the bounds and what is between, because a field need not take every number between two."""
+        grid = range(self.low, self.high + 1, self.step or 1)
+        between = grid if (self.high - self.low) // (self.step or 1) < PROBES else grid[:2]
+        return tuple(dict.fromkeys((*between, self.high)))
+
+    def can_be(self, value: Any) -> bool:
+        """Tell whether a trial may draw a value."""
+        return value in range(self.low, self.high + 1, self.step or 1)
 
 
 class CategoricalParameter(FrozenModel):
     """One of a list."""
 
     type: Literal["categorical"]
-    choices: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    choices: Annotated[tuple[Choice, ...], Field(min_length=1), AfterValidator(each_once)]
     when: dict[str, Choice] = {}
     """Only where these config paths have these values."""
 
@@ -76,6 +91,10 @@ class CategoricalParameter(FrozenModel):
     def values(self) -> tuple[Choice, ...]:
         """Probe values: every choice."""
         return self.choices
+
+    def can_be(self, value: Any) -> bool:
+        """Tell whether a trial may draw a value."""
+        return value in self.choices
 
 
 Parameter = Annotated[FloatParameter | IntParameter | CategoricalParameter, Field(discriminator="type")]
@@ -87,29 +106,58 @@ class SearchSpace(FrozenModel):
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
     """By dotted path into a training run, for example training.optimizer.lr."""
 
-    def grid(self, arm: Mapping[str, Any]) -> dict[str, tuple[Choice, ...]]:
-        """Return each parameter's choices where all are categorical.
+    @model_validator(mode="after")
+    def _conditions_look_back(self) -> Self:
+        order = list(self.parameters)
+        for i, (path, parameter) in enumerate(self.parameters.items()):
+            late = next((named for named in parameter.when if named in order[i:]), None)
+            if late is not None:
+                raise ValueError(f"parameters.{path} is drawn before {late}, which its when looks at; put {late} first")
+        return self
+
+    def active(self, arm: Mapping[str, Any]) -> dict[str, Parameter]:
+        """Return the parameters that a trial of an arm may have, each condition looked at by itself.
 
         Args:
-            arm: a training run as JSON, which the conditions look at.
+            arm: a training run as JSON.
+        """
+        found: dict[str, Parameter] = {}
+        for path, parameter in self.parameters.items():
+            if all(_can_be(named, value, arm, found) for named, value in parameter.when.items()):
+                found[path] = parameter
+        return found
+
+    def grid(self, arm: Mapping[str, Any]) -> dict[str, tuple[Choice, ...]]:
+        """Return the choices of each parameter that a trial of an arm may have.
+
+        Args:
+            arm: a training run as JSON.
 
         Raises:
             ValueError: a parameter is not categorical, so that it has no grid.
         """
-        active = {path: p for path, p in self.parameters.items() if holds(p.when, arm)}
+        active = self.active(arm)
         endless = [path for path, p in active.items() if not isinstance(p, CategoricalParameter)]
         if endless:
             raise ValueError(f"a grid needs type: categorical with choices, but {endless[0]} is a range")
         return {path: p.values for path, p in active.items()}
 
     def grid_size(self, arm: Mapping[str, Any]) -> int:
-        """Return how many points the grid has for an arm."""
+        """Return how many points the grid has for an arm, where no condition looks at another parameter."""
         return prod(len(choices) for choices in self.grid(arm).values())
 
 
 def holds(when: Mapping[str, Choice], values: Mapping[str, Any]) -> bool:
     """Tell whether every dotted path of a condition has its value in a nested mapping."""
-    return all(_dig(values, path) == value for path, value in when.items())
+    return all(look_up(values, path) == value for path, value in when.items())
+
+
+def look_up(values: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a dotted path of a nested mapping, None where there is none."""
+    node: Any = values
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
 
 
 def load_space(path: Path) -> SearchSpace:
@@ -121,11 +169,13 @@ def load_space(path: Path) -> SearchSpace:
     return validate(SearchSpace, read_yaml(path), path)
 
 
-def _dig(values: Mapping[str, Any], path: str) -> Any:
-    node: Any = values
-    for key in path.split("."):
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node
+def _can_be(path: str, value: Choice, arm: Mapping[str, Any], found: Mapping[str, Parameter]) -> bool:
+    """Tell whether a path has a value in some trial of an arm, given the parameters before it."""
+    as_written: bool = look_up(arm, path) == value
+    if path not in found:
+        return as_written
+    sometimes = any(named in found for named in found[path].when)
+    return found[path].can_be(value) or (sometimes and as_written)
 
 
 def _check_bounds(low: float, high: float, log: bool, step: float | None) -> None:

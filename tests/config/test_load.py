@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-import yaml
+from config_files import MINIMAL, changed, write_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,21 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
-MINIMAL = {
-    "name": "small",
-    "data": {"root": "images", "sources": [{"kind": "table", "table": "${data.root}/people.csv", "cohort": "X"}]},
-    "arms": {"unet": {"backbone": {"kind": "unet"}}},
-    "search": {"space": {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1.0e-4, "high": 1.0e-2}}}},
-}
-
 
 @pytest.fixture
 def write(tmp_path):
     def _write(change=lambda data: None, text=None) -> Path:
-        data = json.loads(json.dumps(MINIMAL))
-        change(data)
-        path = tmp_path / "x.yaml"
-        path.write_text(yaml.safe_dump(data) if text is None else text)
+        path = changed(tmp_path, change)
+        if text is not None:
+            path.write_text(text)
         return path
 
     return _write
@@ -143,6 +134,14 @@ WRONG = {
         lambda d: d["data"].update(preprocessing={"slice_range_mm": [90.0, 20.0]}),
         ["slice_range_mm", "90", "swap"],
     ),
+    "no such user": (lambda d: d["data"].update(root="~nobody-of-this-name/x"), ["data.root", "~nobody-of-this-name"]),
+    "null byte": (lambda d: d["data"].update(root="a\0b"), ["data.root", "null byte"]),
+    "null byte in the space's path": (lambda d: d["search"].update(space="a\0b"), ["search.space", "null byte"]),
+    "reference to a reference": (
+        lambda d: d["data"].update(root="${name}/images"),
+        ["${data.root}", "${name}/images", "a reference too"],
+    ),
+    "reference in other letters": (lambda d: d["data"].update(root="${DATA}/x"), ["${DATA}", "stands for nothing"]),
     "dangling reference": (
         lambda d: d["data"]["sources"][0].update(table="${data.rot}/x.csv"),
         ["${data.rot}", "stands for nothing"],
@@ -170,8 +169,18 @@ def test_what_is_wrong_is_named_with_file_key_value_and_fix(write, name):
         ("training.optimizer.rate=1", ["rate", "training.optimizer"]),
         ("training.optimizer.lr", ["no =", "key.path=value"]),
         ("training.optimizer.lr=[1", ["neither JSON nor YAML"]),
+        ("training.optimizer.lr=2020-99-99", ["neither JSON nor YAML"]),
+        ("training.optimizer.lr=" + "9" * 5000, ["neither JSON nor YAML"]),
+        ("training.optimizer.lr=" + "[" * 100_000, ["neither JSON nor YAML"]),
+        ("training.optimizer={2020-01-01: 1}", ["neither JSON nor YAML"]),
+        ("name=&x [*x]", ["neither JSON nor YAML"]),
         ("training.optimizer.lr=-1", ["training.optimizer.lr", "-1", "greater than 0"]),
         ("data.root.deeper=1", ["deeper"]),
+        ("data.sources.\u00b2.root=x", ["\u00b2", "data.sources"]),
+        (f"data.sources.{'9' * 5000}.root=x", ["data.sources"]),
+        ("data.root=~nobody-of-this-name/x", ["data.root", "~nobody-of-this-name"]),
+        ("arms.unett.backbone.width=1", ["unett", "arms", 'Did you mean "unet"?']),
+        ("pretraining.brats.seeds=2", ["brats", "pretraining"]),
         ("data.sources.7.root=x", ["7 is no place in a list of 1", "Count from 0"]),
     ],
 )
@@ -180,6 +189,10 @@ def test_a_misspelt_override_is_named(write, override, words):
         load_experiment(write(), [override])
     for word in ["--set", *words]:
         assert word in str(caught.value)
+
+
+def test_an_override_may_add_a_whole_arm(write):
+    assert len(load_experiment(write(), ["arms.wide={backbone: {kind: unet, width: 2.0}}"]).arms) == 2
 
 
 @pytest.mark.parametrize(
@@ -212,8 +225,7 @@ def test_binary_rubbish_is_no_crash(tmp_path):
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)))
 def test_any_yaml_value_in_place_of_a_section_is_a_config_error(tmp_path_factory, value):
-    path = tmp_path_factory.mktemp("any") / "x.yaml"
-    path.write_text(yaml.safe_dump({**MINIMAL, "arms": value}))
+    path = write_yaml(tmp_path_factory.mktemp("any") / "x.yaml", {**MINIMAL, "arms": value})
     with pytest.raises(ConfigError):
         load_experiment(path)
 
