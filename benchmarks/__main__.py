@@ -13,10 +13,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import data_path, step_time, trial_cost
+from benchmarks import data_path, statistics_speed, step_time, trial_cost
 from benchmarks.measure import Row
 
-BENCHMARKS = {"data": data_path.measure, "trial": trial_cost.measure, "step": step_time.measure}
+BENCHMARKS = {
+    "data": data_path.measure,
+    "trial": trial_cost.measure,
+    "step": step_time.measure,
+    "statistics": statistics_speed.measure,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
