@@ -6,7 +6,9 @@ import io
 import pickle
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from brainage_ray.config.run import FitResult, TrainingRun
@@ -18,6 +20,7 @@ CHECKPOINT = "checkpoint.pt"
 RESULT = "result.json"
 WEIGHTS = "model.safetensors"
 ENCODER = "encoder.safetensors"
+SLICE_YEARS = "validation_slices.npy"
 
 
 def write_checkpoint(run: TrainingRun, state: dict[str, Any]) -> None:
@@ -52,13 +55,16 @@ def read_checkpoint(run: TrainingRun) -> dict[str, Any] | None:
     return state if state.get("key") == run.key else None
 
 
-def write_result(run: TrainingRun, fit: FitResult, model: nn.Module) -> FitResult:
-    """Write weights, then result.json, and drop the checkpoint.
+def write_result(
+    run: TrainingRun, fit: FitResult, model: nn.Module, slice_years: NDArray[np.float32] | None = None
+) -> FitResult:
+    """Write weights and what the validation slices were read as, then result.json, and drop the checkpoint.
 
     Args:
         run: that has ended.
         fit: what came of it.
         model: with a `backbone`; its weights are kept where the run says so.
+        slice_years: [n_epochs, n_slices], age of each validation slice after each epoch, years; None: there are none.
 
     Returns:
         The result with the files of weights.
@@ -73,10 +79,22 @@ def write_result(run: TrainingRun, fit: FitResult, model: nn.Module) -> FitResul
         path = run.folder / ENCODER
         backbone = model.get_submodule("backbone")
         fit = fit.model_copy(update={"encoder": path, "encoder_sha256": save_state(backbone, path)})
+    if slice_years is not None:
+        with atomic_write(run.folder / SLICE_YEARS) as file:
+            np.save(file, slice_years)
     with atomic_write(run.folder / RESULT) as file:
         file.write(fit.model_dump_json(indent=1).encode())
     (run.folder / CHECKPOINT).unlink(missing_ok=True)
     return fit
+
+
+def read_slice_years(run: TrainingRun, epoch: int) -> NDArray[np.float32] | None:
+    """Return the age of each validation slice after an epoch (1-based) of a run that has ended [n_slices], years.
+
+    The slices are those of `selection.select_scans(run, [run.validation_split])`. None where the run left none.
+    """
+    path = run.folder / SLICE_YEARS
+    return np.load(path, mmap_mode="r")[epoch - 1].copy() if path.is_file() else None
 
 
 def read_result(run: TrainingRun) -> FitResult | None:

@@ -38,7 +38,7 @@ from brainage_ray.training.optim import build_optimizer, schedule_factor, set_le
 from brainage_ray.training.recorder import EpochRecorder, ignore
 from brainage_ray.training.seeds import numpy_generator, seeded, torch_generator
 from brainage_ray.training.selection import open_slices
-from brainage_ray.training.tasks import build_task
+from brainage_ray.training.tasks import Score, build_task
 
 
 def train(run: TrainingRun, record: EpochRecorder = ignore) -> FitResult:
@@ -132,6 +132,7 @@ class _Training:
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.model.parameters(), run.training.optimizer)
         self.curve: list[dict[str, float]] = []
+        self.slice_years: list[Tensor] = []
         self.seconds = 0.0
         self._take_up()
         self.parallel_model = in_parallel(self.model, device)
@@ -143,6 +144,7 @@ class _Training:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.curve, self.seconds = state["curve"], state["seconds"]
+            self.slice_years = state["slice_years"]
 
     def run_epoch(self) -> dict[str, float]:
         """Train and score one epoch, and return its metrics."""
@@ -151,7 +153,7 @@ class _Training:
         try:
             rate, losses = self._train_epoch(epoch)
             align_buffers(self.model)
-            scores = self.task.score(self.model, self.validation_slices) if self.validation_slices else {}
+            score = self.task.score(self.model, self.validation_slices) if self.validation_slices else Score({})
         except torch.OutOfMemoryError as error:
             raise TrialFailed(
                 f"the memory of {device_name(self.device)} is too small for training.batch_size "
@@ -159,11 +161,13 @@ class _Training:
                 "Lower training.batch_size, or give each trial more of the GPU.",
             ) from error
         loss = float(sum_over_workers(losses).item()) / len(self.train_slices)
-        metrics = {"train_loss": loss, "learning_rate": rate, **scores}
+        metrics = {"train_loss": loss, "learning_rate": rate, **score.metrics}
         self._check_finite(epoch, metrics)
         metrics["seconds"] = perf_counter() - start
         self.seconds += metrics["seconds"]
         self.curve.append(metrics)
+        if score.slice_years is not None:
+            self.slice_years.append(torch.from_numpy(score.slice_years))
         return metrics
 
     def _train_epoch(self, epoch: int) -> tuple[float, Tensor]:
@@ -215,6 +219,7 @@ class _Training:
             "optimizer": self.optimizer.state_dict(),
             "curve": self.curve,
             "seconds": self.seconds,
+            "slice_years": self.slice_years,
         }
         from_first(lambda: write_checkpoint(self.run, state), self.device)
 
@@ -233,7 +238,8 @@ class _Training:
             transfer=self.transfer,
             commit=self.run.commit or code_version(),
         )
-        return from_first(lambda: write_result(self.run, fit, self.model), self.device)
+        years = torch.stack(self.slice_years).numpy() if self.slice_years else None
+        return from_first(lambda: write_result(self.run, fit, self.model, years), self.device)
 
 
 def _transfer(model: nn.Module, initial: InitialWeights) -> TransferCounts:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brainage_ray.config.run import TrainingRun
@@ -35,6 +36,16 @@ AGE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+@dataclass(frozen=True)
+class Score:
+    """What a network made of a split."""
+
+    metrics: dict[str, float]
+    """The same on all workers, each of which scores a share."""
+    slice_years: NDArray[np.float32] | None = None
+    """Age of each slice [n_slices], years; None where the task has none."""
+
+
 class Task(Protocol):
     """What the training loop asks of a task."""
 
@@ -52,8 +63,8 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean loss of a batch, a float32 scalar."""
 
-    def score(self, model: nn.Module, slices: Slices) -> dict[str, float]:
-        """Return the metrics of a split, the same on all workers, each of which scores a share."""
+    def score(self, model: nn.Module, slices: Slices) -> Score:
+        """Return what the network makes of a split."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class AgeTask:
         mean, sd = self.target
         return AGE_LOSSES[self.run.training.loss](output.float(), (batch.ages - mean) / sd)
 
-    def score(self, model: nn.Module, slices: Slices) -> dict[str, float]:
+    def score(self, model: nn.Module, slices: Slices) -> Score:
         """Return validation_mae: of the brain ages of the scans that count, years, as the test's is made."""
         values = torch.zeros(len(slices), device=slices.device)
         rows = _own_rows(slices)
@@ -83,12 +94,14 @@ class AgeTask:
         values[torch.from_numpy(rows).to(slices.device)] = predict_rows(model, slices, rows, bf16)
         found = sum_over_workers(values).cpu().numpy()
         if not np.isfinite(found).all():
-            return {"validation_mae": float("nan")}
+            return Score({"validation_mae": float("nan")})
         ages = slices_to_years(found, slices.split, self.run, self.target)
         scans = slices.split.scans.reset_index(drop=True)
         counts = (baseline_scans(scans) if self.run.one_scan_per_subject == "baseline" else scans).index.to_numpy()
         truth = scans["age_years"].to_numpy(dtype=np.float64)
-        return {"validation_mae": mean_absolute_error(ages[counts], truth[counts])}
+        mean, sd = self.target
+        years = np.asarray(found * sd + mean, dtype=np.float32)
+        return Score({"validation_mae": mean_absolute_error(ages[counts], truth[counts])}, years)
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ class SegmentationTask:
         losses = [self.criterion(outputs[i].float(), labels[..., :: 2**i, :: 2**i]) for i in levels]
         return torch.stack([loss * 2.0**-i for i, loss in enumerate(losses)]).sum() / sum(2.0**-i for i in levels)
 
-    def score(self, model: nn.Module, slices: Slices) -> dict[str, float]:
+    def score(self, model: nn.Module, slices: Slices) -> Score:
         """Return validation_dice_<class>, each over all slices at once, and validation_dice_mean.
 
         A class that is neither there nor found has a Dice of 1.
@@ -136,7 +149,7 @@ class SegmentationTask:
         overlap, size = sum_over_workers(counts).cpu().numpy()
         dice = np.where(size > 0, 2 * overlap / np.maximum(size, 1), 1.0)
         scores = {f"validation_dice_{name}": float(d) for name, d in zip(TUMOUR_CLASSES, dice, strict=True)}
-        return {**scores, "validation_dice_mean": float(dice.mean())}
+        return Score({**scores, "validation_dice_mean": float(dice.mean())})
 
 
 def build_task(run: TrainingRun, train: Slices) -> Task:

@@ -16,8 +16,12 @@ from brainage_ray.config import FitResult, ResNetConfig, TrainingConfig, Trainin
 from brainage_ray.config.run import InitialWeights, TransferCounts
 from brainage_ray.data import SliceStore
 from brainage_ray.errors import TrialFailed, WeightsError
+from brainage_ray.evaluation.aggregate import aggregate_slices
+from brainage_ray.evaluation.metrics import mean_absolute_error
 from brainage_ray.models import build_age_model, build_backbone, save_state
 from brainage_ray.training import batches, epochs, train
+from brainage_ray.training.checkpoint import read_slice_years
+from brainage_ray.training.selection import select_scans
 
 EVERYTHING: dict[str, Any] = {
     "dropout": 0.3,
@@ -52,6 +56,21 @@ def assert_same(first: FitResult, second: FitResult) -> None:
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert first.weights_sha256 == second.weights_sha256
+
+
+def test_each_epoch_keeps_what_it_read_in_the_validation_slices(ages: SliceStore, tmp_path: Path):
+    run = make_run(ages, tmp_path / "whole", {"max_epochs": 3})
+    fit = train(run)
+    stopped = run.model_copy(update={"folder": tmp_path / "stopped"})
+    with pytest.raises(StopError):
+        train(stopped, stop_after(2))
+    train(stopped)
+    split = select_scans(run, ["validation"])
+    for epoch, metrics in enumerate(fit.curve, start=1):
+        years = read_slice_years(run, epoch)
+        assert np.array_equal(years, read_slice_years(stopped, epoch))
+        read = aggregate_slices(years, split.slice_scan, len(split.scans), run.aggregate)
+        assert mean_absolute_error(read, split.scans["age_years"]) == pytest.approx(metrics["validation_mae"])
 
 
 def test_a_radius_is_learnt_as_an_age(ages: SliceStore, tmp_path: Path):
@@ -181,7 +200,7 @@ def test_a_light_run_writes_its_result_alone(ages: SliceStore, tmp_path: Path):
         train(run, stop_after(1))
     assert not list(tmp_path.iterdir())
     assert train(run).weights is None
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "validation_slices.npy"]
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_rate(ages: SliceStore, tmp_path: Path):

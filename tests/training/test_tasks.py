@@ -78,7 +78,9 @@ def test_the_mae_is_of_scans_in_years_by_the_runs_rule(tmp_path: Path, rule, exp
     # both scans: three slices say 60 years and one 90
     model = Answer(lambda images: torch.tensor([0.0, 0, 0, 3] * (len(images) // 4)))
     slices = load_slices(store.split("validation"), CPU)
-    assert task.score(model, slices) == {"validation_mae": pytest.approx(expected)}
+    score = task.score(model, slices)
+    assert score.metrics == {"validation_mae": pytest.approx(expected)}
+    assert score.slice_years.tolist() == [60, 60, 60, 90] * 2
 
 
 @pytest.mark.parametrize(("counted", "expected"), [("baseline", 5.0), ("all", 7.5)])
@@ -88,13 +90,13 @@ def test_a_later_visit_counts_for_the_mae_only_where_the_test_counts_it(tmp_path
     same = replace(split, scans=split.scans.assign(person="Toy/one"))
     task = task_of(store, tmp_path, {"target": {"mean_years": 60.0, "sd_years": 10.0}}, one_scan_per_subject=counted)
     model = Answer(lambda images: torch.zeros(len(images)))  # 60 years
-    assert task.score(model, load_slices(same, CPU)) == {"validation_mae": pytest.approx(expected)}
+    assert task.score(model, load_slices(same, CPU)).metrics == {"validation_mae": pytest.approx(expected)}
 
 
 def test_an_age_that_is_not_finite_gives_a_mae_that_is_not(ages: SliceStore, tmp_path: Path):
     task = task_of(ages, tmp_path)
     model = Answer(lambda images: torch.full((len(images),), torch.nan))
-    assert np.isnan(task.score(model, load_slices(ages.split("validation"), CPU))["validation_mae"])
+    assert np.isnan(task.score(model, load_slices(ages.split("validation"), CPU)).metrics["validation_mae"])
 
 
 def test_resolutions_weigh_1_then_a_half_then_a_quarter(tumours: SliceStore, tmp_path: Path):
@@ -117,7 +119,7 @@ def test_dice_is_of_all_slices_at_once(tumours: SliceStore, tmp_path: Path):
     found[: len(found) // 2] = 0  # half of the slices find nothing
     found[labels == 3] = 2  # enhancing tumour is always called oedema
     model = Answer(lambda images: [nn.functional.one_hot(found, 4).permute(0, 3, 1, 2).float()])
-    scores = task.score(model, load_slices(split, CPU))
+    scores = task.score(model, load_slices(split, CPU)).metrics
     for c, name in enumerate(("necrosis", "oedema", "enhancing"), start=1):
         both = ((found == c) & (labels == c)).sum()
         expected = 2 * both / ((found == c).sum() + (labels == c).sum())
@@ -134,7 +136,7 @@ def test_a_class_that_is_neither_there_nor_found_has_a_dice_of_1(tumours: SliceS
     )  # fmt: skip
     nothing = torch.tensor([1.0, 0, 0, 0])[None, :, None, None]
     model = Answer(lambda images: [nothing.expand(len(images), 4, 32, 32)])
-    assert task_of(tumours, tmp_path).score(model, load_slices(empty, CPU))["validation_dice_mean"] == 1
+    assert task_of(tumours, tmp_path).score(model, load_slices(empty, CPU)).metrics["validation_dice_mean"] == 1
 
 
 def test_segmentation_needs_labels(tumours: SliceStore, tmp_path: Path):
