@@ -128,6 +128,15 @@ class StatisticsConfig(FrozenModel):
 
     correction: Literal["holm", "none"] = "holm"
     """Of the p-values over the pairs of diagnoses."""
+    adjust_for: Annotated[tuple[Literal["age", "sex", "site"], ...], AfterValidator(each_once)] = ("age", "sex", "site")
+    """Covariates of the adjusted contrasts between diagnoses."""
+    bias_correction: Literal["none", "cole", "de_lange"] = "de_lange"
+    """Takes regression towards the mean out of the delta, as far as the validation split shows it; the raw delta
+    always stands beside it."""
+    draws: Annotated[int, Field(ge=1000)] = 10_000
+    """Of every bootstrap and permutation."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the same."""
 
 
 def _gpus(count: float) -> float:

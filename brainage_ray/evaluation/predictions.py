@@ -26,7 +26,7 @@ class ScanPredictions:
     """The same scans, seen by every model of every arm."""
 
     scans: pd.DataFrame
-    """One row a scan, index 0 to n_scans - 1: the columns of SCAN, person, diagnosis, sex, age_years."""
+    """One row a scan, index 0 to n_scans - 1: the columns of SCAN, person, site, diagnosis, sex, age_years."""
     seeds: Mapping[str, tuple[int, ...]]
     """By arm, in the order of the rows of its matrix."""
     brain_ages: Mapping[str, NDArray[np.float64]]
@@ -67,7 +67,7 @@ def pivot_predictions(predictions: pd.DataFrame, one_scan_per_subject: Literal["
     """
     check_predictions(predictions)
     ordered = predictions.sort_values([*SCAN, "seed"], kind="stable", ignore_index=True)
-    scans = ordered.drop_duplicates(SCAN)[[*SCAN, "person", "diagnosis", "sex", "age_years"]]
+    scans = ordered.drop_duplicates(SCAN)[[*SCAN, "person", "site", "diagnosis", "sex", "age_years"]]
     if one_scan_per_subject == "baseline":
         scans = baseline_scans(scans)
     scans = scans.reset_index(drop=True)

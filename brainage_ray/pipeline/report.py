@@ -71,6 +71,7 @@ def _inputs(session: Session, results: Results) -> ReportInputs:
         experiment=session.experiment,
         summary=results.summary,
         predictions=results.predictions,
+        analysis=results.analysis,
         studies=_studies(results.searched),
         curves=_curves(results),
         manifest=results.prepared.age.manifest,

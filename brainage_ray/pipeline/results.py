@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from brainage_ray.config.base import digest
 from brainage_ray.data import atomic_write, code_version
+from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.evaluation.summary import Summary
 from brainage_ray.pipeline.evaluate import write_table
 from brainage_ray.pipeline.model_folder import write_model_folder
@@ -25,6 +27,7 @@ from brainage_ray.tracking import has_models
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.parquet"
+ANALYSIS = "analysis.json"
 MODELS = "models"
 """Folder of an experiment with one folder an arm."""
 MODELS_TIMEOUT_S = 600.0
@@ -40,6 +43,13 @@ class Results:
     models: Sequence[FittedModel]
     predictions: pd.DataFrame
     summary: Summary
+    statistics: Callable[[Results], Analysis]
+    """Computes the analysis, which is needed only where a file or the page is written."""
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """All statistics beyond the summary."""
+        return self.statistics(self)
 
     @property
     def winner(self) -> str:
@@ -63,7 +73,7 @@ class Results:
 
 
 def publish(session: Session, results: Results) -> bool:
-    """Write results.json and the models' folders, and put both into MLflow.
+    """Write results.json, analysis.json and the models' folders, and put them into MLflow.
 
     Once for the same results, and again where MLflow's database has been deleted since.
 
@@ -77,11 +87,14 @@ def publish(session: Session, results: Results) -> bool:
     if here and (session.folder / PREDICTIONS).is_file() and has_models(session.workspace, session.experiment.name):
         return False
     write_table(session.folder / PREDICTIONS, results.predictions)
+    with atomic_write(session.folder / ANALYSIS) as file:
+        file.write(json.dumps(results.analysis.to_json(), indent=1).encode())
     for arm in session.experiment.arms:
         _publish_arm(session, results, arm)
     tracker = session.tracking.tracker
     tracker.tag({"winner": results.winner})
     tracker.log_files(session.folder / PREDICTIONS)
+    tracker.log_files(session.folder / ANALYSIS)
     tracked = tracker.flush(MODELS_TIMEOUT_S)  # what MLflow did not get is published again by the next start
     with atomic_write(path) as file:
         about = {"key": key if tracked else None, "commit": code_version()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from brainage_ray.config import Experiment
@@ -19,6 +20,7 @@ from brainage_ray.pipeline.results import Results, publish
 from brainage_ray.pipeline.search import search
 from brainage_ray.pipeline.session import open_session
 from brainage_ray.pipeline.stages import check_stage
+from brainage_ray.pipeline.statistics import analyse_results
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def run_experiment(
         if until == "refit":
             return None
         predictions, summary = evaluate(session, prepared, models)
-        results = Results(prepared, pretrained, searched, models, predictions, summary)
+        statistics = partial(analyse_results, session)
+        results = Results(prepared, pretrained, searched, models, predictions, summary, statistics)
         new = publish(session, results)
         page = make_page(session, results, again=new) if until == "report" else None
         validation = {arm: chosen.validation_mae for arm, chosen in searched.selected.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from brainage_ray.config import Experiment, FitResult, SegmentationPretraining
@@ -23,6 +24,7 @@ from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.search import Searched, study_plan
 from brainage_ray.pipeline.select import Selected, select, winner
 from brainage_ray.pipeline.session import Session, Tracking, make_tracker
+from brainage_ray.pipeline.statistics import analyse_results
 from brainage_ray.training import read_result
 
 
@@ -61,7 +63,8 @@ def _rows(session: Session) -> Iterator[StatusRow]:
     note = f"chosen on validation: {winner(searched.selected)}" if known else ""
     current = False
     if prepared is not None and evaluation.done == evaluation.total and (session.folder / PAGE).is_file():
-        results = Results(prepared, pretrained, searched, models, *read_evaluation(session, prepared, models))
+        evaluated = read_evaluation(session, prepared, models)
+        results = Results(prepared, pretrained, searched, models, *evaluated, partial(analyse_results, session))
         current = page_is_current(session, results)
     yield StatusRow("report", "page", int(current), 1, note)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainage_ray.config import Experiment
+from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.evaluation.summary import Summary
 
 Curve = Sequence[Mapping[str, float]]
@@ -118,6 +119,7 @@ class ReportInputs:
 
     experiment: Experiment
     summary: Summary
+    analysis: Analysis
     predictions: pd.DataFrame
     """One row per arm, seed and scan; columns as in evaluation.predictions.COLUMNS."""
     studies: Mapping[str, StudyReport]

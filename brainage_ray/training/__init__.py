@@ -3,10 +3,11 @@
 Loads neither Ray nor MLflow nor Optuna: it runs by itself on any machine that has torch and MONAI.
 """
 
-from brainage_ray.training.checkpoint import read_result
+from brainage_ray.training.checkpoint import read_result, read_slice_years
 from brainage_ray.training.inference import load_fitted, predict_ages, predict_slices
 from brainage_ray.training.loop import epochs, train
 from brainage_ray.training.recorder import EpochRecorder, Recorder, RunInfo, Status, ignore
+from brainage_ray.training.selection import select_scans
 
 __all__ = [
     "EpochRecorder",
@@ -19,5 +20,7 @@ __all__ = [
     "predict_ages",
     "predict_slices",
     "read_result",
+    "read_slice_years",
+    "select_scans",
     "train",
 ]

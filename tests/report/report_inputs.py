@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 
 from brainage_ray.config import Experiment
+from brainage_ray.evaluation.analysis import Analysis, analyse
+from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import COLUMNS
+from brainage_ray.evaluation.pretraining_effect import factors_of
 from brainage_ray.evaluation.summary import summarise
 from brainage_ray.report import (
     PretrainingReport,
@@ -161,6 +164,24 @@ def ledger_of(out: int = 23) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cohort", "subject", "session", "image", "status", "reason"])
 
 
+def validation_of(arms, people: int = 90) -> dict[str, Predicted]:
+    """Healthy validation people, read with the same regression towards the mean as the test people."""
+    rng = np.random.default_rng(11)
+    age = np.clip(rng.normal(74, 6.5, people), 55, 92)
+    scans = pd.DataFrame({
+        "person": [f"ADNI/v{i}" for i in range(people)], "diagnosis": "CN", "sex": rng.choice(["F", "M"], people),
+        "site": "002", "age_years": age,
+    })  # fmt: skip
+    read = {arm: age - 0.12 * (age - 74) + rng.normal(0, 3.4, (3, people)) for arm in arms}
+    return {arm: Predicted(scans, brain_ages, (0, 1, 2)) for arm, brain_ages in read.items()}
+
+
+def analysis_of(experiment: Experiment, predictions: pd.DataFrame) -> Analysis:
+    how = How(experiment.evaluation.diagnoses, experiment.training.diagnoses, draws=1000)
+    one, factors = experiment.evaluation.one_scan_per_subject, factors_of(experiment.arms, experiment.pretraining)
+    return analyse(predictions, one, validation_of(experiment.arms), factors, how)
+
+
 def inputs_of(arms: int = 2, seeds: int = 3, people: int = 240, **changes) -> ReportInputs:
     experiment = changes.pop("experiment", None) or experiment_of(arms, seeds)
     names = list(experiment.arms)
@@ -176,6 +197,7 @@ def inputs_of(arms: int = 2, seeds: int = 3, people: int = 240, **changes) -> Re
     values = {
         "experiment": experiment,
         "summary": summary,
+        "analysis": analysis_of(experiment, predictions),
         "predictions": predictions,
         "studies": {name: study_of(3.2 + 0.1 * i, seed=i) for i, name in enumerate(names)},
         "curves": dict.fromkeys(names, losses),

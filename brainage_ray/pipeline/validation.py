@@ -1,0 +1,49 @@
+"""What the chosen trials read in the validation split: the only models that were not fitted on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainage_ray.data import StoredSplit
+from brainage_ray.evaluation.aggregate import aggregate_slices
+from brainage_ray.evaluation.arm_analysis import Predicted
+from brainage_ray.evaluation.predictions import baseline_scans
+from brainage_ray.execution import StudyPlan, trial_runs
+from brainage_ray.pipeline.select import Selected
+from brainage_ray.training import read_slice_years, select_scans
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The validation scans of the diagnoses that the models learn from, as one arm's chosen trial read them."""
+
+    split: StoredSplit
+    slice_years: NDArray[np.float64]
+    """[n_repeats, n_slices], age of each slice, years."""
+    plan: StudyPlan
+
+    def predicted(self) -> Predicted:
+        """Return the scans that count, with the experiment's rule of aggregation."""
+        run, scans = self.plan.run, self.split.scans.reset_index(drop=True)
+        rows = (baseline_scans(scans) if run.one_scan_per_subject == "baseline" else scans).index.to_numpy()
+        ages = [aggregate_slices(row, self.split.slice_scan, len(scans), run.aggregate) for row in self.slice_years]
+        repeats = tuple(range(len(ages)))
+        return Predicted(scans.iloc[rows].reset_index(drop=True), np.stack(ages)[:, rows], repeats)
+
+
+def read_validation(plan: StudyPlan, chosen: Selected) -> Reading | None:
+    """Return what the chosen trial read at the chosen epoch; None where its files are gone.
+
+    Args:
+        plan: of the arm's study.
+        chosen: what was selected from it.
+    """
+    runs = trial_runs(plan, chosen.trial, chosen.params)
+    years = [read_slice_years(run, chosen.epochs) for run in runs]
+    if any(row is None for row in years):
+        return None
+    split = select_scans(runs[0], ["validation"])
+    return Reading(split, np.stack([np.asarray(row, dtype=np.float64) for row in years]), plan)
