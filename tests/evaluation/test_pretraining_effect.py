@@ -119,6 +119,7 @@ def test_planted_effects_are_recovered():
     assert [effect.note for effect in (imagenet, brats)] == ["varies in resnet50 only", ""]
 
 
+@pytest.mark.slow
 def test_type_1_error_is_five_percent_where_persons_and_seeds_differ():
     """200 null experiments; the random intercept alone would call the backbone 15 to 20 times in 100."""
     rng = np.random.default_rng(5)
