@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from brainage_ray.config import load_experiment
+from brainage_ray.data import SliceStore
 from brainage_ray.errors import ConfigError, DataError, EngineError
-from brainage_ray.evaluation.predictions import COLUMNS
+from brainage_ray.evaluation.aggregate import aggregate_slices
+from brainage_ray.evaluation.predictions import COLUMNS, baseline_scans
 from brainage_ray.pipeline import predict, pull, read_status, run_experiment
 from brainage_ray.pipeline.session import _alone
 from brainage_ray.tracking import has_models
@@ -90,6 +93,24 @@ def test_no_person_is_in_two_splits_and_every_input_is_on_the_record(result, wor
     cases = pd.read_parquet(store / "segmentation" / "manifest.parquet")
     assert (ledger["status"] == "done").sum() == len(manifest) + len(cases)
     assert set(ledger["status"]) <= {"done", "excluded"}
+
+
+def test_the_bias_is_corrected_by_what_the_chosen_trials_read_in_the_validation_split(result, workspace):
+    folder = workspace / "tiny"
+    (store,) = (folder / "store").iterdir()
+    split = SliceStore.open(store / "age").split("validation")
+    healthy = split.take((split.scans["diagnosis"] == "CN").to_numpy())
+    chosen = json.loads((folder / "results.json").read_text())["selected"]
+    for arm in json.loads((folder / "analysis.json").read_text())["arms"]:
+        trial = chosen[arm["arm"]]
+        (study,) = folder.glob(f"search/{arm['arm']}-*")
+        read = np.load(study / "trials" / f"{trial['trial']:03d}" / "seed-0" / "validation_slices.npy")
+        assert len(read) == 2  # epochs
+        ages = aggregate_slices(read[trial["epochs"] - 1], healthy.slice_scan, len(healthy.scans), "median")
+        first = baseline_scans(healthy.scans).index
+        mae = np.abs(ages - healthy.scans["age_years"])[first].mean()
+        assert mae == pytest.approx(trial["validation_mae"], rel=1e-5)
+        assert arm["corrected"]["correction"]["n"] == len(first)
 
 
 def test_the_test_split_was_opened_once_per_final_model(result, workspace):
