@@ -18,7 +18,11 @@ from brainage_ray.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 _TEXT_TAG = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
 _NAMES = {yaml.SequenceNode: "list", yaml.MappingNode: "mapping"}
-_NUMBER_AS_TEXT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_NUMBER_AS_TEXT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
+
+
+_LONGEST_SHOWN = 200
+"""Characters of a value that a message shows."""
 
 
 class _KeyError(Exception):
@@ -63,6 +67,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # a ValueError comes from dates that do not exist
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path} is not YAML: {problem}", "Correct that line.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} nests brackets too deep to be an experiment", "Close each bracket.") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds {type(data).__name__}, not keys and values", "Write `key: value` lines.")
     return data
@@ -167,6 +173,7 @@ def _explain(model: Any, data: Any, error: dict[str, Any]) -> tuple[str, str]:
     if message.startswith("Value error, "):
         return f"{path}: {message.removeprefix('Value error, ')}".removeprefix(": "), ""
     shown = type(value).__name__ if isinstance(value, Mapping | list) else json.dumps(value, default=str)
+    shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
     return f"{path or 'the file'} is {shown}", message.replace("Input should", f"{path or 'It'} should") + "."
 
 

@@ -33,6 +33,7 @@ def ui_command(workspace: Path, host: str = "127.0.0.1", port: int = 5000) -> li
         "--host": host,
         "--port": str(port),
         "--workers": "1",
+        "--uvicorn-opts": "--log-level warning",
     }
     return [sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
 

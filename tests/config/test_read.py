@@ -9,6 +9,7 @@ import pytest
 
 from brainage_ray.config import DataConfig, SplitConfig
 from brainage_ray.config.read import read_yaml, validate
+from brainage_ray.config.space import load_space
 from brainage_ray.errors import ConfigError
 
 SOURCES = [{"kind": "phantom"}]
@@ -103,3 +104,26 @@ def test_a_split_without_people_is_refused(empty, need):
 def test_shares_do_not_matter_where_the_source_gives_the_split():
     shares = {"train": 1.0, "validation": 0.0, "test": 0.0}
     assert validate(SplitConfig, {"rule": "table", "fractions": shares}, "the test").fractions == shares
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 3000, "a: " + "{b: " * 3000])
+def test_brackets_without_end_are_named(tmp_path, text):
+    path = tmp_path / "deep.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"deep\.yaml"):
+        read_yaml(path)
+
+
+def test_a_number_that_yaml_reads_as_text_is_said_without_a_leading_zero_too(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("parameters: {training.optimizer.lr: {type: float, low: .5e-3, high: 1.0}}")
+    with pytest.raises(ConfigError, match=r'"\.5e-3", because YAML wants a point.*Write 5\.0e-04'):
+        load_space(path)
+
+
+def test_a_long_value_is_cut(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(f"parameters: {{training.optimizer.lr: {{type: float, low: {'x' * 5000}, high: 1.0}}}}")
+    with pytest.raises(ConfigError) as error:
+        load_space(path)
+    assert len(str(error.value)) < 600
