@@ -114,10 +114,10 @@ def test_brackets_without_end_are_named(tmp_path, text):
         read_yaml(path)
 
 
-def test_a_number_that_yaml_reads_as_text_is_said_without_a_leading_zero_too(tmp_path):
+def test_a_number_that_yaml_reads_as_text_is_named_without_a_leading_zero_too(tmp_path):
     path = tmp_path / "space.yaml"
-    path.write_text("parameters: {training.optimizer.lr: {type: float, low: .5e-3, high: 1.0}}")
-    with pytest.raises(ConfigError, match=r'"\.5e-3", because YAML wants a point.*Write 5\.0e-04'):
+    path.write_text("parameters: {training.optimizer.lr: {type: float, low: 1.0, high: .5e3}}")
+    with pytest.raises(ConfigError, match=r'"\.5e3", because YAML wants a .*Write 5\.0e\+02'):
         load_space(path)
 
 
