@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import f, f_oneway, ttest_1samp
-from statsmodels.regression.mixed_linear_model import MixedLM
+from statsmodels.regression.linear_model import OLS
+from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.bias import finite_pair
@@ -147,22 +148,38 @@ def mixed_slope(delta: NDArray[Any], age: NDArray[Any], person: NDArray[Any]) ->
     """
     values, true, rows = _by_person(np.asarray(delta)[None], age, person)
     n_people, n_scans = len(rows), len(true)
-    centred, codes = np.zeros(n_scans), np.zeros(n_scans, dtype=np.int64)
+    years, within, codes = np.zeros(n_scans), np.zeros(n_scans), np.zeros(n_scans, dtype=np.int64)
     for code, row in enumerate(rows):
-        centred[row], codes[row] = true[row] - true[row].mean(), code
+        years[row], within[row] = true[row] - true[row].mean(), values[0, row] - values[0, row].mean()
+        codes[row] = code
     if sum(np.ptp(true[row]) >= SHORTEST_SPAN_YEARS for row in rows) < 3:
         return MixedSlope(n_people, n_scans, reason="fewer than three people were followed")
-    residual = values[0] - np.polynomial.Polynomial.fit(centred, values[0], 1)(centred)
-    if np.ptp(residual) <= 1e-9:
-        return MixedSlope(n_people, n_scans, reason="the deltas lie on one line")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a variance of 0 between people is an answer; the rest is checked below
-        fit = MixedLM(values[0], np.stack([np.ones(n_scans), centred], axis=1), groups=codes).fit()
-    numbers = [float(x) for x in (fit.fe_params[1], fit.bse_fe[1], *fit.conf_int()[1], fit.pvalues[1])]
-    if not (fit.converged and np.isfinite(numbers).all()):
+    residual = within - np.polynomial.Polynomial.fit(years, within, 1)(years)
+    if np.ptp(residual) <= 1e-6 * max(1.0, np.ptp(values)):
+        return MixedSlope(n_people, n_scans, reason="each person's deltas lie on one line, all with the same slope")
+    slope, error, low, high, p = _fit_mixed(values[0], years, codes)
+    if not np.isfinite([slope, error, low, high, p]).all():
         return MixedSlope(n_people, n_scans, reason="the mixed model did not converge")
-    slope, error, low, high, p = numbers
     return MixedSlope(n_people, n_scans, slope, error, (low, high), p)
+
+
+def _fit_mixed(delta: NDArray[np.float64], years: NDArray[np.float64], codes: NDArray[np.int64]) -> tuple[float, ...]:
+    """Return slope, standard error, 95 % interval and p; NaN where the fit did not converge.
+
+    Where the likelihood is highest without variance between people, the optimiser has nowhere to settle and
+    the model is that of least squares.
+    """
+    design = np.stack([np.ones(len(delta)), years], axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the boundary and of convergence, which are both looked at
+        model = MixedLM(delta, design, groups=codes)
+        fit = model.fit()
+        none = MixedLMParams.from_components(fe_params=fit.fe_params, cov_re=np.full((1, 1), 1e-8))
+        if model.loglike(none, profile_fe=True) >= fit.llf:
+            fit = OLS(delta, design).fit(use_t=False)
+        elif not fit.converged:
+            return (np.nan,) * 5
+        return tuple(float(x) for x in (fit.params[1], fit.bse[1], *fit.conf_int()[1], fit.pvalues[1]))
 
 
 def repeat_reliability(
