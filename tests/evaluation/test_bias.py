@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from brainage_ray.errors import DataError, LeakageError
@@ -17,6 +17,7 @@ from brainage_ray.evaluation.bias import (
     fit_bias_by_seed,
 )
 
+LAW = settings(max_examples=60, deadline=None)
 METHODS = ["cole", "de_lange"]
 AGE = np.array([50.0, 60, 70, 80])
 
@@ -38,6 +39,7 @@ def test_by_hand(method, slope, corrected):
     np.testing.assert_allclose(correction.apply(np.array([70.0]), np.array([70.0])), [corrected])
 
 
+@LAW
 @given(people=shrunk())
 def test_the_line_is_that_of_statsmodels(people):
     age, brain = people
@@ -48,6 +50,7 @@ def test_the_line_is_that_of_statsmodels(people):
     np.testing.assert_allclose([lange.intercept, lange.slope], expected, rtol=1e-6, atol=1e-6)
 
 
+@LAW
 @given(people=shrunk(), method=st.sampled_from(METHODS))
 def test_corrected_deltas_of_the_people_it_was_fitted_on_have_slope_and_mean_0(people, method):
     age, brain = people
@@ -58,6 +61,7 @@ def test_corrected_deltas_of_the_people_it_was_fitted_on_have_slope_and_mean_0(p
     assert delta.mean() == pytest.approx(0, abs=1e-8)
 
 
+@LAW
 @given(people=shrunk(), method=st.sampled_from(METHODS), years=st.floats(-30, 30))
 def test_shifting_all_ages_moves_nothing_but_the_intercept(people, method, years):
     age, brain = people
@@ -68,6 +72,7 @@ def test_shifting_all_ages_moves_nothing_but_the_intercept(people, method, years
     np.testing.assert_allclose(here.apply(brain, age) - age, moved, atol=1e-6)
 
 
+@LAW
 @given(seed=st.integers(0, 999), order=st.permutations(range(3)), method=st.sampled_from(METHODS))
 def test_permuting_seeds_permutes_the_corrected_ages(seed, order, method):
     rng = np.random.default_rng(seed)

@@ -16,6 +16,7 @@ from brainage_ray.evaluation.shift import (
     person_codes,
 )
 
+LAW = settings(max_examples=25, deadline=None)
 FAST = Resampling(draws=199)
 SITES = np.repeat(["a", "b", "c"], [20, 30, 25]).astype(object)
 
@@ -109,7 +110,7 @@ def test_five_per_cent_of_null_cohorts_with_repeat_scans_are_called_different():
     assert 0.02 <= wrong / 300 <= 0.085
 
 
-@settings(max_examples=25)
+@LAW
 @given(seed=st.integers(0, 999), years=st.floats(-30, 30), order=st.permutations(range(3)))
 def test_seeds_commute_and_shifting_all_ages_moves_nothing(seed, years, order):
     brain, age = invent(seed, n_seeds=3)
@@ -122,7 +123,7 @@ def test_seeds_commute_and_shifting_all_ages_moves_nothing(seed, years, order):
     assert before.mae_test.p == pytest.approx(after.mae_test.p, abs=0.011)
 
 
-@settings(max_examples=25)
+@LAW
 @given(seed=st.integers(0, 999))
 def test_renaming_and_swapping_groups_moves_only_the_rows(seed):
     brain, age = invent(seed)
