@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from scipy.stats import gaussian_kde
 
+from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.evaluation.deltas import brain_age_delta
 from brainage_ray.evaluation.metrics import MaeSummary
 from brainage_ray.evaluation.predictions import ScanPredictions
@@ -21,6 +23,9 @@ from brainage_ray.report.text import listed, mean_sd, number
 
 GOLDEN = 0.6180339887498949
 """Steps of the golden ratio spread points evenly, and the same way each time."""
+FEWEST_FOR_DENSITY = 8
+"""Scans that a violin is drawn of."""
+BOX = "Box: quartiles and median; whiskers: to the last point within 1.5 interquartile ranges."
 
 
 @dataclass(frozen=True)
@@ -79,23 +84,60 @@ def brain_age_figure(summary: Summary, table: ScanPredictions, arms: Sequence[st
 
 def delta_figure(summary: Summary, table: ScanPredictions, arms: Sequence[str]) -> FigureSpec:
     """Plot the brain-age delta by diagnosis for each arm."""
-    age = table.scans["age_years"].to_numpy(dtype=np.float64)
-    diagnosis = table.scans["diagnosis"].to_numpy(dtype=object)
-    deltas = {arm.arm: brain_age_delta(table.brain_ages[arm.arm].mean(axis=0), age) for arm in summary.arms}
-    names = [group.diagnosis for group in summary.arms[0].deltas]
-    largest = max(float(np.abs(values).max()) for values in deltas.values()) * 1.08
-    panels = []
-    for arm in summary.arms:
-        groups = {name: deltas[arm.arm][diagnosis == name] for name in names}
-        color = arm_color(arms, arm.arm)
-        panels.append(Panel(arm.arm, partial(_boxes, groups=groups, largest=largest, color=color), color))
     return FigureSpec(
         "delta",
         "Brain-age delta by diagnosis",
-        "One point a person, averaged over the seeds. Boxes: quartiles and median; whiskers: to the last point within "
-        "1.5 interquartile ranges.",
-        panels,
+        f"One point a scan, averaged over the seeds; shape: their density. {BOX}",
+        _delta_panels(summary, table, _deltas(summary, table), arms),
     )
+
+
+def corrected_delta_figure(
+    analysis: Analysis, summary: Summary, table: ScanPredictions, arms: Sequence[str]
+) -> FigureSpec | None:
+    """Plot the bias-corrected deltas on the axis of the raw ones, or None where nothing was corrected."""
+    fitted = [(arm.arm, arm.corrected.correction) for arm in analysis.arms if arm.corrected]
+    lines = {arm: line for arm, line in fitted if not line.reason}
+    if not lines:
+        return None
+    raw, age = _deltas(summary, table), table.scans["age_years"].to_numpy(dtype=np.float64)
+    deltas = {arm: brain_age_delta(line.apply(raw[arm] + age, age), age) for arm, line in lines.items()}
+    authors = {"cole": "Cole et al. (2018)", "de_lange": "de Lange and Cole (2020)"}[next(iter(lines.values())).method]
+    return FigureSpec(
+        "delta_corrected",
+        "The same with regression to the mean taken out",
+        f"Brain-age delta after the correction of {authors}, a line fitted on the validation split for each arm. {BOX}",
+        _delta_panels(summary, table, deltas, arms, _reach([*raw.values(), *deltas.values()])),
+    )
+
+
+def _deltas(summary: Summary, table: ScanPredictions) -> dict[str, NDArray[np.float64]]:
+    """Return by arm the mean over the seeds, [n_scans]."""
+    age = table.scans["age_years"].to_numpy(dtype=np.float64)
+    return {arm.arm: brain_age_delta(table.brain_ages[arm.arm].mean(axis=0), age) for arm in summary.arms}
+
+
+def _reach(deltas: Iterable[NDArray[np.float64]]) -> float:
+    return max(float(np.abs(values).max()) for values in deltas) * 1.08
+
+
+def _delta_panels(
+    summary: Summary,
+    table: ScanPredictions,
+    deltas: Mapping[str, NDArray[np.float64]],
+    arms: Sequence[str],
+    reach: float | None = None,
+) -> list[Panel]:
+    """Make one panel an arm, all from -reach to reach years."""
+    diagnosis = table.scans["diagnosis"].to_numpy(dtype=object)
+    names = [group.diagnosis for group in summary.arms[0].deltas]
+    limit = reach or _reach(deltas.values())
+    panels = []
+    for arm, values in deltas.items():
+        groups = {name: values[diagnosis == name] for name in names}
+        color = arm_color(arms, arm)
+        panels.append(Panel(arm, partial(_violins, groups=groups, reach=limit, color=color), color))
+    return panels
 
 
 def _dots(axes: Axes, *, summary: Summary, validation: Mapping[str, float | None], arms: Sequence[str]) -> None:
@@ -127,17 +169,29 @@ def _scatter(axes: Axes, *, ages: _Ages, color: str) -> None:
     axes.set_aspect("equal")
 
 
-def _boxes(axes: Axes, *, groups: dict[str, NDArray[np.float64]], largest: float, color: str) -> None:
+def _violins(axes: Axes, *, groups: Mapping[str, NDArray[np.float64]], reach: float, color: str) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.8, zorder=0)
     for i, values in enumerate(groups.values()):
-        jitter = (np.arange(len(values)) * GOLDEN) % 1 - 0.5
-        axes.scatter(i + 0.42 * jitter, values, s=9, color=color, alpha=0.5, linewidth=0, zorder=1)
+        jitter = 2 * ((np.arange(len(values)) * GOLDEN) % 1) - 1
+        if len(values) < FEWEST_FOR_DENSITY or np.ptp(values) == 0:
+            axes.scatter(i + 0.2 * jitter, values, s=9, color=color, alpha=0.6, linewidth=0, zorder=1)
+        else:
+            grid = np.linspace(values.min(), values.max(), 128)
+            density = gaussian_kde(values)
+            widest = density(grid).max() / 0.42
+            half = density(grid) / widest
+            axes.fill_betweenx(grid, i - half, i + half, color=color, alpha=0.22, linewidth=0, zorder=0.5)
+            at = i + 0.9 * jitter * density(values) / widest
+            axes.scatter(at, values, s=7, color=color, alpha=0.5, linewidth=0, zorder=1)
         if len(values) > 1:
-            thin, thick = {"color": INK, "linewidth": 0.8}, {"color": INK, "linewidth": 1.8}
-            axes.boxplot(values, positions=[i], widths=0.56, showfliers=False, boxprops=thin, whiskerprops=thin,
-                         capprops=thin, medianprops=thick, manage_ticks=False,
-                         capwidths=0, zorder=2)  # fmt: skip
+            _quartiles(axes, i, values)
     labels = [f"{name}\n{number(len(values), 0)}" for name, values in groups.items()]
     axes.set_xticks(range(len(groups)), labels, color=INK)
     axes.tick_params(axis="x", length=0)
-    axes.set(xlim=(-0.6, len(groups) - 0.4), ylim=(-largest, largest), ylabel="Brain-age delta, years")
+    axes.set(xlim=(-0.6, len(groups) - 0.4), ylim=(-reach, reach), ylabel="Brain-age delta, years")
+
+
+def _quartiles(axes: Axes, at: float, values: NDArray[np.float64]) -> None:
+    thin, thick = {"color": INK, "linewidth": 0.8}, {"color": INK, "linewidth": 2}
+    axes.boxplot(values, positions=[at], widths=0.15, showfliers=False, boxprops=thin, whiskerprops=thin,
+                 capprops=thin, medianprops=thick, manage_ticks=False, capwidths=0, zorder=2)  # fmt: skip

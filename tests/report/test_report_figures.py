@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from report_inputs import ARMS, inputs_of, pretraining_of, slices_of, study_of
 
@@ -48,8 +51,18 @@ def test_delta_panels_share_their_axis_and_hold_every_scan(inputs, table):
     spec = delta_figure(inputs.summary, table, ["unet", "unet+brats"])
     first, second = (axes_of(panel) for panel in spec.panels)
     assert first.get_ylim() == second.get_ylim()
-    assert sum(len(points.get_offsets()) for points in first.collections) == len(table.scans)
+    points = [c for c in first.collections if isinstance(c, PathCollection)]
+    assert sum(len(part.get_offsets()) for part in points) == len(table.scans)
     assert [label.get_text().split("\n")[0] for label in first.get_xticklabels()] == ["CN", "MCI", "AD"]
+
+
+def test_violins_show_quartiles_and_few_or_equal_deltas_none(inputs, table):
+    few = table.scans.assign(diagnosis=["AD"] * 3 + ["MCI"] + ["CN"] * (len(table.scans) - 4))
+    axes = axes_of(delta_figure(inputs.summary, replace(table, scans=few), ["unet", "unet+brats"]).panels[0])
+    assert sum(isinstance(c, PolyCollection) for c in axes.collections) == 1, "of CN alone"
+    medians = [line for line in axes.lines if line.get_linewidth() == 2]
+    delta = table.brain_ages["unet"].mean(axis=0) - table.scans["age_years"].to_numpy()
+    np.testing.assert_allclose([line.get_ydata()[0] for line in medians], [np.median(delta[4:]), np.median(delta[:3])])
 
 
 def test_a_diverged_trial_does_not_flatten_the_others():
