@@ -168,7 +168,8 @@ def _explain(model: Any, data: Any, error: dict[str, Any]) -> tuple[str, str]:
         number = float(value)
         mantissa, exponent = f"{number:e}".split("e")
         better = f"{float(mantissa)}e{exponent}"
-        return f'{path} is the text "{value}", because YAML wants a point and a sign in such numbers', f"Write {better}."
+        why = "because YAML wants a point and a sign in such numbers"
+        return f'{path} is the text "{value}", {why}', f"Write {better}."
     message = str(error["msg"])
     if message.startswith("Value error, "):
         return f"{path}: {message.removeprefix('Value error, ')}".removeprefix(": "), ""

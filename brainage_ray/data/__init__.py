@@ -14,12 +14,13 @@ from brainage_ray.data.splits import (
     split_cases,
     split_subjects,
 )
-from brainage_ray.data.store import SliceStore, StoredSplit
+from brainage_ray.data.store import POSITION_UNIT_MM, SliceStore, StoredSplit
 from brainage_ray.data.store_write import StoreRow, write_store
 from brainage_ray.data.volumes import MODALITIES
 
 __all__ = [
     "MODALITIES",
+    "POSITION_UNIT_MM",
     "PREPROCESSING_VERSION",
     "SPLITS",
     "Assignment",

@@ -25,6 +25,10 @@ STORE_FILE = "store.json"
 MANIFEST_FILE = "manifest.parquet"
 
 
+POSITION_UNIT_MM = 100.0
+"""Networks take numbers of about 1."""
+
+
 @dataclass(frozen=True, eq=False)
 class StoredSplit:
     """Slices of one split and whose they are.
@@ -41,7 +45,7 @@ class StoredSplit:
     slice_scan: np.ndarray
     """int64, one a slice: its row of `scans`."""
     slice_position: np.ndarray
-    """float32, one a slice: distance from slice_origin in units of 100 mm."""
+    """float32, one a slice: distance from slice_origin in units of POSITION_UNIT_MM."""
 
     def images(self) -> np.ndarray:
         """Return all slices in RAM: float16, as `shards`, concatenated."""

@@ -20,7 +20,7 @@ from brainage_ray.data.prepare import PreparedScan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION
 from brainage_ray.data.scan import Scan
 from brainage_ray.data.splits import SPLITS
-from brainage_ray.data.store import MANIFEST_FILE, SCHEMA_VERSION, STORE_FILE, SliceStore
+from brainage_ray.data.store import MANIFEST_FILE, POSITION_UNIT_MM, SCHEMA_VERSION, STORE_FILE, SliceStore
 from brainage_ray.data.volumes import MODALITIES
 from brainage_ray.errors import DataError, LeakageError, StoreError
 
@@ -115,8 +115,7 @@ def _write_shard(folder: Path, shard: list[_Placed], kind: Kind, preprocessing: 
     channels = (len(MODALITIES),) if kind == "segmentation" else ()
     arrays = {
         "slices": np.concatenate([_load(p.images, p, (*channels, height, width)) for p in prepared]),
-        # From mm to the units of 100 mm that networks take.
-        "positions": np.concatenate([np.array(p.positions_mm, np.float32) / 100 for p in prepared]),
+        "positions": np.concatenate([np.array(p.positions_mm, np.float32) / POSITION_UNIT_MM for p in prepared]),
     }
     if kind == "segmentation":
         arrays["labels"] = np.concatenate([_load(p.labels, p, (height, width)) for p in prepared])

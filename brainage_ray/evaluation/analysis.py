@@ -14,6 +14,7 @@ from brainage_ray.evaluation.arms import ArmComparison, compare_arms
 from brainage_ray.evaluation.biomarker import BiomarkerCorrelation, Scans, mae_and_separation
 from brainage_ray.evaluation.predictions import ScanPredictions, pivot_predictions
 from brainage_ray.evaluation.pretraining_effect import ArmFactors, PretrainingEffect, pretraining_effect
+from brainage_ray.evaluation.slice_ages import SliceAnalysis
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Analysis:
     """None where no scan counts for the MAE."""
     biomarker: BiomarkerCorrelation | None
     """Does the arm with the smaller error separate better? None for fewer than two diagnoses."""
+    slices: Mapping[str, SliceAnalysis]
+    """By arm: the error by position and rule of aggregation, of the scans that count for the MAE."""
 
     def arm(self, name: str) -> ArmAnalysis:
         """Return one arm's statistics."""
@@ -43,6 +46,7 @@ def analyse(
     validation: Mapping[str, Predicted],
     factors: ArmFactors,
     how: How,
+    slices: Mapping[str, SliceAnalysis] | None = None,
 ) -> Analysis:
     """Compute everything.
 
@@ -53,6 +57,7 @@ def analyse(
             missing gets no bias correction.
         factors: what the arms are made of.
         how: what is compared.
+        slices: by arm, passed on.
 
     Raises:
         DataError: predictions that would give wrong numbers.
@@ -62,7 +67,7 @@ def analyse(
     arms = tuple(
         analyse_arm(arm, _of(counted, arm), _of(every, arm), validation.get(arm), how) for arm in counted.brain_ages
     )
-    return Analysis(arms, *_between(counted, factors, how))
+    return Analysis(arms, *_between(counted, factors, how), slices or {})
 
 
 def _between(

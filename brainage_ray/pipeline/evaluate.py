@@ -11,7 +11,8 @@ import pandas as pd
 
 from brainage_ray.config.base import digest
 from brainage_ray.config.run import TRAINING_VERSION
-from brainage_ray.data import SliceStore, TestLedger, atomic_write
+from brainage_ray.data import POSITION_UNIT_MM, SliceStore, StoredSplit, TestLedger, atomic_write
+from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.deltas import brain_age_delta
 from brainage_ray.evaluation.predictions import COLUMNS
 from brainage_ray.evaluation.summary import Summary, summarise
@@ -20,6 +21,10 @@ from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.session import Session
 
 TEST_LEDGER = "test_ledger.jsonl"
+FILE_VERSION = 2
+"""Of the files of predictions."""
+SLICE_YEARS, SLICE_POSITIONS = "slice_years", "slice_positions_mm"
+"""Columns of these files beside those of evaluation.COLUMNS: lists, one value a slice."""
 
 
 def evaluate(session: Session, prepared: Prepared, models: Sequence[FittedModel]) -> tuple[pd.DataFrame, Summary]:
@@ -74,16 +79,28 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def prediction_file(session: Session, prepared: Prepared, model: FittedModel) -> Path:
     """Return where a model's predictions of the test split are kept; where the file is, the split was opened."""
-    key = digest(TRAINING_VERSION, model.fit.weights_sha256, prepared.age.content_hash, model.run.aggregate)
+    key = digest(
+        FILE_VERSION, TRAINING_VERSION, model.fit.weights_sha256, prepared.age.content_hash, model.run.aggregate
+    )
     return session.folder / "evaluation" / f"{model.arm}-seed-{model.seed}-{key}.parquet"
 
 
 def _predict(store: SliceStore, ledger: TestLedger, model: FittedModel) -> pd.DataFrame:
     test = store.open_test(ledger, model=f"{model.arm} seed {model.seed} {model.fit.weights_sha256}")
-    table = test.scans.copy()
-    table["brain_age_years"] = model.predict(test)
+    table = test.scans.reset_index(drop=True)
+    years = model.slice_years(test)
+    table["brain_age_years"] = aggregate_slices(years, test.slice_scan, len(table), model.run.aggregate)
+    table[SLICE_YEARS] = _by_scan(years, test)
+    table[SLICE_POSITIONS] = _by_scan(test.slice_position * POSITION_UNIT_MM, test)
     table["brain_age_delta_years"] = brain_age_delta(table["brain_age_years"].to_numpy(), table["age_years"].to_numpy())
     return table
+
+
+def _by_scan(values: np.ndarray, split: StoredSplit) -> list[list[float]]:
+    """Return the values [n_slices] of each scan."""
+    order = np.argsort(split.slice_scan, kind="stable")
+    counts = np.bincount(split.slice_scan, minlength=len(split.scans))
+    return [part.tolist() for part in np.split(values[order], np.cumsum(counts)[:-1])]
 
 
 def _label(table: pd.DataFrame, model: FittedModel) -> pd.DataFrame:

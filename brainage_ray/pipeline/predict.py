@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainage_ray.data import PreparedScan, Scan, StoredSplit, prepare_scan
+from brainage_ray.data import POSITION_UNIT_MM, PreparedScan, Scan, StoredSplit, prepare_scan
 from brainage_ray.errors import BrainageError, DataError
 from brainage_ray.pipeline.model_folder import ModelFolder, fitted_models, read_model_folder
 
-POSITION_UNIT_MM = 100.0
 COLUMNS = ["image", "brain_age_years", "brain_age_sd_years", "n_slices", "brain_volume_ml", "model", "error"]
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
+
 from brainage_ray.evaluation.analysis import Analysis, analyse
 from brainage_ray.evaluation.arm_analysis import How, Predicted
+from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.evaluation.pretraining_effect import factors_of
+from brainage_ray.evaluation.slice_ages import SliceAges, SliceAnalysis, analyse_slices
+from brainage_ray.pipeline.evaluate import SLICE_POSITIONS, SLICE_YEARS, prediction_file
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
 from brainage_ray.pipeline.results import Results
@@ -33,7 +39,30 @@ def analyse_results(session: Session, results: Results) -> Analysis:
     readings = validation_readings(session, results.prepared, results.pretrained, results.searched)
     validation: dict[str, Predicted] = {arm: reading.predicted() for arm, reading in readings.items()}
     factors = factors_of(experiment.arms, experiment.pretraining)
-    return analyse(results.predictions, experiment.evaluation.one_scan_per_subject, validation, factors, how)
+    slices = {arm: _slices(session, results, arm, readings.get(arm)) for arm in experiment.arms}
+    one = experiment.evaluation.one_scan_per_subject
+    return analyse(
+        results.predictions, one, validation, factors, how, {arm: found for arm, found in slices.items() if found}
+    )
+
+
+def _slices(session: Session, results: Results, arm: str, reading: Reading | None) -> SliceAnalysis | None:
+    """Analyse the slices of the healthy test scans that count; None where there is no such scan."""
+    models = [model for model in results.models if model.arm == arm]
+    tables = [pd.read_parquet(prediction_file(session, results.prepared, model)) for model in models]
+    evaluation, healthy = session.experiment.evaluation, session.experiment.training.diagnoses
+    scans = baseline_scans(tables[0]) if evaluation.one_scan_per_subject == "baseline" else tables[0]
+    scans = scans[scans["diagnosis"].isin(healthy)]
+    if scans.empty:
+        return None
+    positions = [np.asarray(row, dtype=np.float64) for row in scans[SLICE_POSITIONS]]
+    test = SliceAges(
+        years=np.stack([np.concatenate(list(table.loc[scans.index, SLICE_YEARS])) for table in tables]),
+        scan=np.repeat(np.arange(len(scans)), [len(row) for row in positions]),
+        position_mm=np.concatenate(positions),
+        age=scans["age_years"].to_numpy(dtype=np.float64),
+    )
+    return analyse_slices(test, None if reading is None else reading.slices(), evaluation.aggregate)
 
 
 def validation_readings(

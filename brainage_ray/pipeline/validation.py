@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from brainage_ray.data import StoredSplit
+from brainage_ray.data import POSITION_UNIT_MM, StoredSplit
 from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.arm_analysis import Predicted
 from brainage_ray.evaluation.predictions import baseline_scans
+from brainage_ray.evaluation.slice_ages import SliceAges
 from brainage_ray.execution import StudyPlan, trial_runs
 from brainage_ray.pipeline.select import Selected
 from brainage_ray.training import read_slice_years, select_scans
@@ -27,11 +28,28 @@ class Reading:
 
     def predicted(self) -> Predicted:
         """Return the scans that count, with the experiment's rule of aggregation."""
-        run, scans = self.plan.run, self.split.scans.reset_index(drop=True)
-        rows = (baseline_scans(scans) if run.one_scan_per_subject == "baseline" else scans).index.to_numpy()
-        ages = [aggregate_slices(row, self.split.slice_scan, len(scans), run.aggregate) for row in self.slice_years]
+        scans, rows = self.split.scans, self._counted()
+        rule = self.plan.run.aggregate
+        ages = [aggregate_slices(row, self.split.slice_scan, len(scans), rule) for row in self.slice_years]
         repeats = tuple(range(len(ages)))
         return Predicted(scans.iloc[rows].reset_index(drop=True), np.stack(ages)[:, rows], repeats)
+
+    def slices(self) -> SliceAges:
+        """Return the slices of the scans that count."""
+        rows = self._counted()
+        mine = np.isin(self.split.slice_scan, rows)
+        return SliceAges(
+            years=self.slice_years[:, mine],
+            scan=np.searchsorted(rows, self.split.slice_scan[mine]),
+            position_mm=self.split.slice_position[mine].astype(np.float64) * POSITION_UNIT_MM,
+            age=self.split.scans["age_years"].to_numpy(dtype=np.float64)[rows],
+        )
+
+    def _counted(self) -> NDArray[np.int64]:
+        """Return the rows of the scans that count, in ascending order."""
+        scans = self.split.scans.reset_index(drop=True)
+        kept = baseline_scans(scans) if self.plan.run.one_scan_per_subject == "baseline" else scans
+        return np.asarray(kept.index, dtype=np.int64)
 
 
 def read_validation(plan: StudyPlan, chosen: Selected) -> Reading | None:

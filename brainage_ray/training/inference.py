@@ -77,25 +77,34 @@ def load_fitted(run: TrainingRun, fit: FitResult) -> AgeModel:
     return model.eval()
 
 
-def predict_ages(run: TrainingRun, fit: FitResult, split: StoredSplit) -> NDArray[np.float64]:
-    """Return the brain age of each scan of a split [n_scans], years.
+def predict_slice_years(run: TrainingRun, fit: FitResult, split: StoredSplit) -> NDArray[np.float64]:
+    """Return the age of each slice of a split [n_slices], years.
 
     The network runs in float32, whatever it was trained in, on the device that the run names.
 
     Args:
-        run: that was trained; its `aggregate` makes one age of a scan's slices.
+        run: that was trained.
         fit: what came of it.
         split: any, also the test split; all of its scans, whatever their diagnosis.
 
     Raises:
         WeightsError: see load_fitted.
-        DataError: the network's output is not finite.
     """
     device = resolve_device(run.device)
     with runtime(device, run.threads):
         model = load_fitted(run, fit).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         values = predict_slices(model, split, device)
-    return slices_to_years(values, split, run, (fit.target_mean_years, fit.target_sd_years))
+    return values.astype(np.float64) * fit.target_sd_years + fit.target_mean_years
+
+
+def predict_ages(run: TrainingRun, fit: FitResult, split: StoredSplit) -> NDArray[np.float64]:
+    """Return the brain age of each scan of a split [n_scans], years; see predict_slice_years.
+
+    Raises:
+        WeightsError: see load_fitted.
+        DataError: the network's output is not finite.
+    """
+    return aggregate_slices(predict_slice_years(run, fit, split), split.slice_scan, len(split.scans), run.aggregate)
 
 
 def slices_to_years(

@@ -113,6 +113,20 @@ def test_the_bias_is_corrected_by_what_the_chosen_trials_read_in_the_validation_
         assert arm["corrected"]["correction"]["n"] == len(first)
 
 
+def test_the_rules_of_aggregation_stand_beside_the_results(result, workspace):
+    folder = workspace / "tiny"
+    chosen = json.loads((folder / "results.json").read_text())["selected"]
+    analysis = json.loads((folder / "analysis.json").read_text())
+    for arm in result.summary.arms:
+        slices = analysis["slices"][arm.arm]
+        rules = {row["rule"]: row for row in slices["rules"]}
+        assert slices["used"] == "median"
+        assert rules["median"]["test_years"] == pytest.approx(arm.mae.mean_years)
+        assert rules["median"]["validation_years"] == pytest.approx(chosen[arm.arm]["validation_mae"], rel=1e-5)
+        assert [place["position_mm"] for place in slices["positions"]] == [60.0, 80.0]
+        assert {place["n_slices"] for place in slices["positions"]} == {arm.mae.n_scans}
+
+
 def test_the_test_split_was_opened_once_per_final_model(result, workspace):
     lines = (workspace / "tiny" / "test_ledger.jsonl").read_text().splitlines()
     assert len(lines) == 4
