@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from brainage_ray.config import BackboneConfig, Experiment, ImportedWeights, SegmentationPretraining
+from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.text import count, listed, setting
 
@@ -23,6 +24,7 @@ _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momen
 _LOSSES = {"mse": "mean squared error", "l1": "mean absolute error", "huber": "Huber loss"}
 _SAMPLERS = {"grid": "Every point of the grid", "random": "Random draws", "tpe": "Optuna's multivariate TPE"}
 _SCHEDULERS = {"none": "no trial stopped early", "asha": "ASHA stops the worse half of the trials early"}
+_BIAS = {"cole": "Cole's line (2018)", "de_lange": "de Lange and Cole's line (2020)"}
 _ORIGIN = {"grid": "the lowest slice of the template's grid upwards", "brain_top": "the top of the brain downwards"}
 
 
@@ -36,6 +38,7 @@ def methods(inputs: ReportInputs) -> Mapping[str, str]:
         "Search": f"{_search(experiment)} {inputs.search_sentence}".strip(),
         "Final models": _refit(experiment),
         "Evaluation": _evaluation(inputs),
+        "Statistics": _statistics(inputs),
     }
 
 
@@ -129,3 +132,78 @@ def _evaluation(inputs: ReportInputs) -> str:
             f"{corrected[experiment.statistics.correction]}. The AUC's interval is Hanley and McNeil's (1982)."
         )
     return text
+
+
+def _statistics(inputs: ReportInputs) -> str:
+    analysis, settings = inputs.analysis, inputs.experiment.statistics
+    resampled = f"Bootstraps and permutations take {settings.draws:,} draws from seed {settings.seed}"
+    resampled += f", the rank correlation {_biomarker_draws(settings.draws):,}." if _ranks(analysis) else "."
+    parts = [
+        "Intervals are 95 % confidence intervals, tests two-sided unless they say otherwise.",
+        resampled,
+        *_over_arms(analysis),
+        *_over_diagnoses(inputs),
+        *_of_bias(inputs),
+        "Errors by site, sex and age decade have bias-corrected and accelerated intervals over people (Efron 1987) and "
+        "permutation tests of the variance between groups.",
+    ]
+    return " ".join(parts)
+
+
+def _biomarker_draws(draws: int) -> int:
+    return min(draws, 2_000)  # evaluation.analysis
+
+
+def _ranks(analysis: Analysis) -> bool:
+    return analysis.biomarker is not None and analysis.biomarker.spearman is not None
+
+
+def _over_arms(analysis: Analysis) -> list[str]:
+    parts = []
+    if any(pair.p is not None for pair in analysis.comparisons):
+        parts.append(
+            "Arms were compared on the same people by Student's t with the variance of a bootstrap over people and "
+            "seeds, p corrected by Holm's method over the pairs of arms."
+        )
+    effect = analysis.pretraining
+    if effect and any(one.p is not None for one in effect.effects):
+        factors = [one.factor for one in effect.effects if one.p is not None]
+        parts.append(
+            f"A linear mixed model of the absolute error, fitted by REML, had {listed(factors)} as "
+            f"{'factors' if len(factors) > 1 else 'a factor'} and a random "
+            "intercept a person; its standard errors allow for people (sandwich) and seeds."
+        )
+    if _ranks(analysis):
+        parts.append("Error and separation were correlated over the arms by Spearman's rho and Kendall's tau.")
+    return parts
+
+
+def _over_diagnoses(inputs: ReportInputs) -> list[str]:
+    first, statistics = inputs.analysis.arms[0], inputs.experiment.statistics
+    parts = []
+    if first.omnibus.p:
+        parts.append("All diagnoses at once were tested by Kruskal-Wallis and by Jonckheere's one-sided trend test.")
+    if any(pair.p is not None for pair in first.contrasts.contrasts):
+        model = first.contrasts
+        errors = "cluster-robust" if model.standard_errors == "cluster" else "HC3"
+        covariates = listed(list(model.adjusted_for)) or "nothing"
+        parts.append(f"Contrasts are adjusted for {covariates} by least squares with {errors} standard errors.")
+    if any(pair.p for pair in first.people):
+        parts.append(
+            "Over all scans of a person, whole people were permuted among those with as many scans (Winkler 2015)."
+        )
+    if parts and any(pair.p for pair in first.people):
+        holm = "corrected by Holm's method" if statistics.correction == "holm" else "not corrected"
+        parts.append(f"p of the pairs is {holm} there too.")
+    return parts
+
+
+def _of_bias(inputs: ReportInputs) -> list[str]:
+    lines = [arm.corrected.correction for arm in inputs.analysis.arms if arm.corrected]
+    if not lines:
+        return ["The delta is not corrected for regression to the mean."]
+    return [
+        f"Regression to the mean was taken out by {_BIAS[lines[0].method]}, fitted for each arm on "
+        f"{count(lines[0].n, 'healthy validation scan')} as the models of the search read them, never on the test "
+        "split; raw numbers stand beside the corrected ones."
+    ]

@@ -29,6 +29,7 @@ from brainage_ray.report.record_tables import (
 from brainage_ray.report.reference import reference_for
 from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table
 from brainage_ray.report.sentences import summary_sentences
+from brainage_ray.report.statistics_tables import Topic, topics
 from brainage_ray.report.table import Table
 from brainage_ray.report.text import count, listed
 from brainage_ray.report.training_figures import (
@@ -85,6 +86,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "sentences": summary_sentences(inputs),
         "results": [mae_table(inputs, reference), delta_table(inputs.summary, reference)],
         "pairs": pairs_table(inputs.summary),
+        "statistics": list(topics(inputs)),
         "settings": settings_table(inputs.studies),
         "transfers": transfers_table(inputs.transfers),
         "methods": methods(inputs),
@@ -122,6 +124,9 @@ def _plots(inputs: ReportInputs, arms: Sequence[str]) -> dict[str, list[Plot]]:
 def _write_part(part: object, folder: Path) -> None:
     if isinstance(part, Plot):
         write_figure(part.spec, folder / "figures")
+    elif isinstance(part, Topic):
+        for table in part.tables:
+            _write_part(table, folder)
     elif isinstance(part, Table):
         (folder / "tables" / f"{part.name}.csv").write_text(part.to_csv(), encoding="utf-8")
         (folder / "tables" / f"{part.name}.tex").write_text(part.to_tex(), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -12,7 +12,8 @@ from brainage_ray.evaluation.comparisons import PairComparison
 from brainage_ray.evaluation.metrics import sample_sd
 from brainage_ray.evaluation.summary import ArmSummary, Summary
 from brainage_ray.report.inputs import ReportInputs, StudyReport
-from brainage_ray.report.reference import Reference
+from brainage_ray.report.reference import Published, Reference
+from brainage_ray.report.statistics_cells import by_arm, grouped, signed
 from brainage_ray.report.table import Row, Table
 from brainage_ray.report.text import NOTHING, listed, mean_sd, number, p_mean_max
 
@@ -38,29 +39,30 @@ def validation_mae(study: StudyReport, window: int) -> tuple[float | None, float
 def mae_table(inputs: ReportInputs, reference: Reference | None) -> Table:
     """Make Table 1: validation and test MAE by arm, the null model, and published rows where they belong."""
     summary = inputs.summary
-    header = ("Arm", "Validation MAE", "Test MAE", "Worst seed", "Ensemble")
-    published = ("Published validation*", "Published test*") if reference else ()
+    published = ("Published*", "Difference") if reference else ()
+    header = ("Arm", "Validation MAE", *published, "Test MAE", *published, "Worst seed", "Ensemble")
     rows = [Row(_mae_cells(inputs, arm, reference), arm=arm.arm) for arm in summary.arms]
-    null = (f"Null model: always {number(summary.null.age_years, 1)}", "", number(summary.null.mae_years))
-    rows.append(Row(_pad(null, len(header) + len(published)), aside=True))
+    test = header.index("Test MAE")
+    null = f"Null model: always {number(summary.null.age_years, 1)}"
+    rows.append(Row(_aside(null, {test: number(summary.null.mae_years)}, header), aside=True))
     if reference:
         works = sorted(reference.literature_test_mae.items(), key=lambda item: item[1])
-        rows += [Row((f"{work}*", *[""] * 5, number(mae)), aside=True) for work, mae in works]
+        rows += [Row(_aside(f"{work}*", {test + 1: number(mae)}, header), aside=True) for work, mae in works]
     return Table(
-        "mae", "Mean absolute error, years", header + published, tuple(rows), _mae_notes(inputs, reference),
-        _mae_numbers(inputs),
+        "mae", "Mean absolute error, years", header, tuple(rows), _mae_notes(inputs, reference),
+        _mae_numbers(inputs, reference),
     )  # fmt: skip
 
 
 def delta_table(summary: Summary, reference: Reference | None) -> Table:
     """Make Table 2: the delta by diagnosis, and whether it tells two groups apart."""
     groups = summary.arms[0].deltas
-    header = ["Arm", *(f"{group.diagnosis} (n = {group.n_scans})" for group in groups)]
+    header = ["Arm", *(grouped(group.diagnosis, group.n_scans) for group in groups)]
     shown = _shown_pair(summary.arms[0])
     if shown:
         header += [f"{shown.first} vs {shown.second}: p", "Corrected p", "AUC [95 % CI]"]
     published = reference.arms if reference and shown and {shown.first, shown.second} == _PUBLISHED else None
-    header += ["Published p*"] if published else []
+    header += ["Published p*", "Difference"] if published else []
     rows = []
     for arm in summary.arms:
         cells = [arm.arm, *(mean_sd(group.mean_years, group.sd_years, 1) for group in arm.deltas)]
@@ -68,7 +70,7 @@ def delta_table(summary: Summary, reference: Reference | None) -> Table:
         cells += _pair_cells(pair) if pair else ()
         if published:
             p = published[arm.arm].refit_test_p
-            cells.append(p_mean_max(p.mean, p.max))
+            cells += [p_mean_max(p.mean, p.max), signed(_less(pair.p_mean if pair else None, p.mean), 3)]
         rows.append(Row(tuple(cells), arm=arm.arm))
     return Table(
         "delta", "Brain-age delta on the test split, years", tuple(header), tuple(rows),
@@ -86,7 +88,7 @@ def pairs_table(summary: Summary) -> Table | None:
     if len(summary.arms[0].pairs) < 2:
         return None
     rows = [
-        Row((arm.arm, f"{pair.first} vs {pair.second}", *_pair_cells(pair), number(pair.rank_biserial_mean)), arm.arm)
+        (arm.arm, (f"{pair.first} vs {pair.second}", *_pair_cells(pair), number(pair.rank_biserial_mean)))
         for arm in summary.arms
         for pair in arm.pairs
     ]
@@ -94,19 +96,32 @@ def pairs_table(summary: Summary) -> Table | None:
     header = ("Arm", "Pair", "p", "Corrected p", "AUC [95 % CI]", "Rank-biserial")
     notes = ("AUC is the chance that a person of the second group has the larger delta; rank-biserial = 2 AUC "
              "\N{MINUS SIGN} 1.",)  # fmt: skip
-    return Table("pairs", "Every pair of diagnoses", header, tuple(rows), notes, numbers, text_columns=2)
+    return Table("pairs", "Every pair of diagnoses", header, by_arm(rows), notes, numbers, text_columns=2)
 
 
 def _mae_cells(inputs: ReportInputs, arm: ArmSummary, reference: Reference | None) -> tuple[str, ...]:
     study = inputs.studies.get(arm.arm)
-    validation = mean_sd(*validation_mae(study, inputs.experiment.search.smooth_epochs)) if study else NOTHING
-    test = mean_sd(arm.mae.mean_years, arm.mae.sd_years)
-    cells = (arm.arm, validation, test, number(arm.mae.max_years), number(arm.mae.ensemble_years))
-    if reference is None:
-        return cells
-    row = reference.arms[arm.arm]
-    both = (row.search_validation_mae, row.refit_test_mae)
-    return (*cells, *(mean_sd(published.mean, published.sd) for published in both))
+    validation = validation_mae(study, inputs.experiment.search.smooth_epochs) if study else (None, None)
+    test = (arm.mae.mean_years, arm.mae.sd_years)
+    row = reference.arms[arm.arm] if reference else None
+    return (
+        arm.arm,
+        *_beside(validation, row.search_validation_mae if row else None),
+        *_beside(test, row.refit_test_mae if row else None),
+        number(arm.mae.max_years),
+        number(arm.mae.ensemble_years),
+    )
+
+
+def _beside(ours: tuple[float | None, float | None], published: Published | None) -> tuple[str, ...]:
+    """Write mean (sd), and the published one and the difference of the means where there is one."""
+    if published is None:
+        return (mean_sd(*ours),)
+    return mean_sd(*ours), mean_sd(published.mean, published.sd), signed(_less(ours[0], published.mean))
+
+
+def _less(ours: float | None, published: float) -> float | None:
+    return None if ours is None else ours - published
 
 
 def _mae_notes(inputs: ReportInputs, reference: Reference | None) -> tuple[str, ...]:
@@ -119,11 +134,12 @@ def _mae_notes(inputs: ReportInputs, reference: Reference | None) -> tuple[str, 
     ]
     notes += [f"{NOTHING} {arm.arm}: {arm.mae.reason}." for arm in summary.arms if arm.mae.reason]
     if reference:
-        notes.append(f"* Other data, not comparable row by row: {reference.citation} ({reference.data}).")
+        notes.append(f"* Other data, not comparable row by row: {reference.citation} ({reference.data}). "
+                     "Difference: ours less theirs.")  # fmt: skip
     return tuple(notes)
 
 
-def _mae_numbers(inputs: ReportInputs) -> pd.DataFrame:
+def _mae_numbers(inputs: ReportInputs, reference: Reference | None) -> pd.DataFrame:
     rows = []
     for arm in inputs.summary.arms:
         study = inputs.studies.get(arm.arm)
@@ -132,9 +148,24 @@ def _mae_numbers(inputs: ReportInputs) -> pd.DataFrame:
         seeds = zip(arm.mae.seeds, arm.mae.per_seed_years, strict=False)
         test = {f"test_{key}": value for key, value in asdict(arm.mae).items() if key.endswith("_years")}
         test.pop("test_per_seed_years")
-        rows.append(validation | test | {f"test_seed_{seed}_years": value for seed, value in seeds})
+        by_seed = {f"test_seed_{seed}_years": value for seed, value in seeds}
+        rows.append(validation | test | by_seed | _published_numbers(reference, arm.arm, (mean, arm.mae.mean_years)))
     rows.append({"arm": "null model", "test_mean_years": inputs.summary.null.mae_years})
     return pd.DataFrame(rows)
+
+
+def _published_numbers(
+    reference: Reference | None, arm: str, ours: tuple[float | None, float | None]
+) -> dict[str, float | None]:
+    if reference is None:
+        return {}
+    row = reference.arms[arm]
+    columns: dict[str, float | None] = {}
+    both = (("validation", row.search_validation_mae), ("test", row.refit_test_mae))
+    for (name, published), mean in zip(both, ours, strict=True):
+        columns[f"published_{name}_mean_years"] = published.mean
+        columns[f"{name}_difference_years"] = _less(mean, published.mean)
+    return columns
 
 
 def _pair_cells(pair: PairComparison) -> tuple[str, str, str]:
@@ -155,7 +186,7 @@ def _delta_notes(summary: Summary, published: bool) -> tuple[str, ...]:
     reasons = [group.reason for group in arm.deltas] + [pair.reason for pair in arm.pairs]
     why = list(dict.fromkeys(reason for reason in reasons if reason))
     notes += [f"{NOTHING} {listed(why)}."] if why else []
-    notes += ["* Other data, see Table 1."] if published else []
+    notes += ["* Other data, see Table 1. Difference: our mean p less theirs."] if published else []
     return tuple(notes)
 
 
@@ -163,5 +194,6 @@ def _delta_numbers(arms: Sequence[ArmSummary]) -> pd.DataFrame:
     return pd.DataFrame([{"arm": arm.arm, **asdict(group)} for arm in arms for group in arm.deltas])
 
 
-def _pad(cells: tuple[str, ...], width: int) -> tuple[str, ...]:
-    return cells + ("",) * (width - len(cells))
+def _aside(name: str, cells: Mapping[int, str], header: Sequence[str]) -> tuple[str, ...]:
+    """Return a row with a name and some cells by their column, the others empty."""
+    return (name, *(cells.get(i, "") for i in range(1, len(header))))

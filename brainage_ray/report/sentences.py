@@ -1,11 +1,13 @@
-"""The summary in three sentences, each true whatever came out."""
+"""The summary in three sentences at most, each true whatever came out."""
 
 from __future__ import annotations
 
 from brainage_ray.evaluation.comparisons import PairComparison
-from brainage_ray.evaluation.summary import ArmSummary, Summary
+from brainage_ray.evaluation.pretraining_effect import BACKBONE, PretrainingEffect
+from brainage_ray.evaluation.summary import ArmSummary
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.result_tables import validation_mae
+from brainage_ray.report.statistics_cells import interval, signed
 from brainage_ray.report.text import count, listed, number, p_value
 
 ALPHA = 0.05
@@ -22,30 +24,27 @@ def winner(inputs: ReportInputs) -> str:
     return min(known, key=lambda arm: (known[arm], arm)) if known else inputs.summary.arms[0].arm
 
 
-def summary_sentences(inputs: ReportInputs) -> tuple[str, str, str]:
-    """Say which arm won on validation, how it does on test against the null model, and what its delta tells."""
+def summary_sentences(inputs: ReportInputs) -> tuple[str, ...]:
+    """Say how the arm that won on validation does on test, whether pre-training helped, and what its delta tells.
+
+    Returns:
+        Three sentences; two where nothing was pre-trained.
+    """
     arm = inputs.summary.arm(winner(inputs))
-    return _won(inputs, arm.arm), _tested(inputs.summary, arm), _separates(arm, inputs.experiment.statistics.correction)
+    helped = _helped(inputs.analysis.pretraining)
+    separates = _separates(arm, inputs.experiment.statistics.correction)
+    return (_tested(inputs, arm), *([helped] if helped else []), separates)
 
 
-def _won(inputs: ReportInputs, best: str) -> str:
-    window = inputs.experiment.search.smooth_epochs
-    values = {arm: validation_mae(study, window)[0] for arm, study in inputs.studies.items()}
-    ranked = sorted((value, arm) for arm, value in values.items() if value is not None)
-    if not ranked:
-        return f"No search was made; the numbers below are those of {best}."
-    text = f"On the validation split, {best} had the lowest mean absolute error, {number(values[best])} years"
-    others = [(value, arm) for value, arm in ranked if arm != best]
-    return f"{text}; {others[0][1]} came next with {number(others[0][0])}." if others else f"{text}."
-
-
-def _tested(summary: Summary, arm: ArmSummary) -> str:
-    null, mae = summary.null, arm.mae
+def _tested(inputs: ReportInputs, arm: ArmSummary) -> str:
+    summary, null, mae = inputs.summary, inputs.summary.null, arm.mae
+    chosen = _chosen(inputs, arm.arm)
     if mae.mean_years is None or null.mae_years is None:
-        return f"The {summary.split} split has {mae.reason}, so there is no error to report."
+        return f"The {summary.split} split has {mae.reason}, so there is no error of {arm.arm} to report."
     seeds = f"sd {number(mae.sd_years)} over {len(mae.seeds)} seeds" if mae.sd_years is not None else "one seed"
     scans = f"{count(mae.n_scans, 'scan')} of {listed(list(summary.mae_diagnoses))}"
-    text = f"Refitted, it reaches {number(mae.mean_years)} years on the test split ({seeds}; {scans})"
+    error = f"a mean absolute error of {number(mae.mean_years)} years on the test split"
+    text = f"{chosen} reaches {error} ({seeds}; {scans})"
     against = f"{number(null.mae_years)} for a null model that always answers {number(null.age_years, 1)}"
     lost = sum(value >= null.mae_years for value in mae.per_seed_years)
     if lost:
@@ -53,17 +52,51 @@ def _tested(summary: Summary, arm: ArmSummary) -> str:
     return f"{text}, against {against}."
 
 
+def _chosen(inputs: ReportInputs, best: str) -> str:
+    """Name the arm, and say what chose it."""
+    study = inputs.studies.get(best)
+    value = validation_mae(study, inputs.experiment.search.smooth_epochs)[0] if study else None
+    if value is None:
+        return f"{best}, which no search chose,"
+    if len(inputs.studies) < 2:
+        return f"{best} ({number(value)} years on the validation split)"
+    return f"{best}, the best of {len(inputs.studies)} arms on the validation split ({number(value)} years),"
+
+
+def _helped(effect: PretrainingEffect | None) -> str:
+    """Say of each stage of pre-training what it does to the error; nothing where there is none."""
+    stages = [one for one in effect.effects if one.factor != BACKBONE] if effect else []
+    if not stages:
+        return ""
+    told = [_changed(one.factor, one.years, one.interval) for one in stages if one.years is not None and one.interval]
+    unknown = [one for one in stages if one.years is None or one.interval is None]
+    text = f"Pre-training on {'; pre-training on '.join(told)}" if told else ""
+    if unknown:
+        names, reasons = listed([one.factor for one in unknown]), dict.fromkeys(one.reason for one in unknown)
+        cannot = f"hether pre-training on {names} helps cannot be told: {'; '.join(reasons)}"
+        text = f"{text}; w{cannot}" if told else f"W{cannot}"
+    return f"{text}."
+
+
+def _changed(stage: str, years: float, low_high: tuple[float, float]) -> str:
+    low, high = low_high
+    if low <= 0 <= high:
+        return f"{stage} shows no effect on the error beyond chance ({signed(years)} years, {interval(low_high)})"
+    verb = "lowers" if years < 0 else "raises"
+    return f"{stage} {verb} the error by {number(abs(years))} years ({signed(years)}, {interval(low_high)})"
+
+
 def _separates(arm: ArmSummary, correction: str) -> str:
     corrected = ", corrected by Holm's method" if correction == "holm" else ", not corrected for the number of pairs"
     tested = [pair for pair in arm.pairs if pair.p_adjusted_max is not None]
     if not tested:
         why = listed(list(dict.fromkeys(pair.reason for pair in arm.pairs))) or "there is one group only"
-        return f"Its brain-age delta cannot be compared between diagnoses: {why}."
+        return f"The brain-age delta of {arm.arm} cannot be compared between diagnoses: {why}."
     apart = [pair for pair in tested if (pair.p_adjusted_max or 0.0) < ALPHA]
     alike = [pair for pair in tested if pair not in apart]
     parts = [f"separates {listed([_describe(pair) for pair in apart])}"] if apart else []
     parts += [f"does not separate {listed([_describe(pair) for pair in alike])}"] if alike else []
-    return f"Its brain-age delta {' but '.join(parts)}; p is that of the worst seed{corrected}."
+    return f"The brain-age delta of {arm.arm} {' but '.join(parts)}; p is that of the worst seed{corrected}."
 
 
 def _describe(pair: PairComparison) -> str:

@@ -73,7 +73,7 @@ def test_figures_take_their_colours_from_the_page(html):
 
 
 def test_every_section_is_there(html):
-    for heading in ("Results", "Training", "Methods", "Data", "Record"):
+    for heading in ("Results", "Statistics", "Training", "Methods", "Data", "Record"):
         assert f"<h2>{heading}</h2>" in html
     for text in (
         "Null model",
@@ -86,6 +86,18 @@ def test_every_section_is_there(html):
         assert text in html
 
 
+def test_tables_are_numbered_without_a_gap_in_both_formats(report, html):
+    numbers = [int(n) for n in re.findall(r"<b>Table (\d+)\.</b>", html)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) > 10
+    text = (report / "report.md").read_text(encoding="utf-8")
+    assert [int(n) for n in re.findall(r"^\*\*Table (\d+)\.", text, re.MULTILINE)] == numbers
+
+
+def test_what_could_not_be_computed_is_said(html):
+    assert "Not computed: the change over years (nobody was scanned twice" in html
+
+
 def test_figures_and_tables_are_files(report):
     figures = {path.name for path in (report / "figures").iterdir()}
     names = {"mae", "brain_age", "delta", "search", "search_curves", "refit_curves", "dice", "slices"}
@@ -95,7 +107,8 @@ def test_figures_and_tables_are_files(report):
     assert tables == {path.stem for path in (report / "tables").glob("*.tex")}
     assert tables == {
         "mae", "delta", "pairs", "settings", "transfers", "data", "ledger", "left_out", "test_openings", "time",
-        "versions",
+        "versions", "regression", "pretraining", "arms", "delta_tests", "contrasts", "people", "bias", "bias_delta",
+        "bias_pairs", "shift_tests", "shift_sex", "shift_age_decade",
     }  # fmt: skip
 
 
@@ -105,9 +118,11 @@ def test_markdown_has_the_same_content(report, html):
     sentences = re.findall(r'<p class="lead">(.*?)</p>', html)
     assert len(sentences) == 3
     assert sentences[0] in text
+    for question in re.findall(r"<h3>([^<]+\?)</h3>", html):
+        assert "### " + question.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") in text
     for figure in re.findall(r"figures/\w+\.png", html):
         assert figure in text
-    for caption in re.findall(r"<b>Table \d\.</b> ([^<]+)</figcaption>", html):
+    for caption in re.findall(r"<b>Table \d+\.</b> ([^<]+)</figcaption>", html):
         assert caption in text
     assert all((report / link).is_file() for link in re.findall(r"\]\((.+?)\)", text))
 
@@ -131,7 +146,9 @@ def test_the_smallest_experiment_has_a_page_too(tmp_path):
     )
     html = write_report(bare, tmp_path).read_text(encoding="utf-8")
     assert "cannot be compared between diagnoses: there is one group only" in html
-    assert "No search was made" in html
+    assert "unet, which no search chose" in html
+    assert "Kruskal" not in html
+    assert "Every pair of arms" not in html
     assert "Every pair" not in html
     assert {p.stem for p in (tmp_path / "figures").glob("*.svg")} == {"mae", "brain_age", "delta"}
 

@@ -21,6 +21,7 @@ from brainage_ray.report.record_tables import (
 )
 from brainage_ray.report.reference import reference_for
 from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table, validation_mae
+from brainage_ray.report.statistics_cells import signed
 from brainage_ray.report.table import LONGEST, Row, Table, escape_tex
 
 
@@ -79,7 +80,10 @@ def test_validation_sd_is_taken_over_the_smoothed_values():
 def test_table_2_ends_with_the_two_sickest_groups(inputs):
     table = delta_table(inputs.summary, None)
     counts = [group.n_scans for group in inputs.summary.arms[0].deltas]
-    assert table.header[:4] == ("Arm", *(f"{d} (n = {n})" for d, n in zip(("CN", "MCI", "AD"), counts, strict=True)))
+    assert table.header[:4] == (
+        "Arm",
+        *(f"{d} (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{n})" for d, n in zip(("CN", "MCI", "AD"), counts, strict=True)),
+    )
     assert table.header[4:] == ("MCI vs AD: p", "Corrected p", "AUC [95 % CI]")
     pair = inputs.summary.arm("unet").pair("MCI", "AD")
     assert cells(table, "unet")[6].startswith(f"{pair.auc_mean:.2f} [")
@@ -92,7 +96,7 @@ def test_the_published_pair_is_shown_wherever_it_stands_and_published_numbers_be
         inputs = inputs_of(6, 2, people=60, experiment=changed)
         table = delta_table(inputs.summary, reference)
         assert table.header[4:] == (f"{diagnoses[0]} vs {diagnoses[1]}: p", "Corrected p", "AUC [95 % CI]",
-                                    "Published p*")  # fmt: skip
+                                    "Published p*", "Difference")  # fmt: skip
         pair = inputs.summary.arm("unet").pair(*diagnoses[:2])
         assert cells(table, "unet")[6].startswith(f"{pair.auc_mean:.2f} [")
     others = inputs_of(6, 2, people=60, experiment=experiment_of(6, 2, evaluation={"diagnoses": ("CN", "AD")}))
@@ -125,10 +129,18 @@ def test_published_results_stand_beside_the_papers_arms_only(inputs, published):
     assert reference_for([*published.experiment.arms, "seventh"]) is None
     reference = reference_for(published.experiment.arms)
     table = mae_table(published, reference)
-    assert cells(table, "unet+brats")[-2:] == ("3.19 (0.08)", "3.08 (0.08)")
-    assert cells(table, "More et al. 2023")[-1] == "6.56"
+    row, mae = cells(table, "unet+brats"), published.summary.arm("unet+brats").mae
+    assert (row[2], row[5]) == ("3.19 (0.08)", "3.08 (0.08)")
+    assert row[6].lstrip("+\N{MINUS SIGN}") == f"{abs(mae.mean_years - 3.079):.2f}"
+    assert row[6].startswith("\N{MINUS SIGN}") == (mae.mean_years < 3.079)
+    assert cells(table, "More et al. 2023")[5] == "6.56"
+    assert cells(table, "Null model")[4] == f"{published.summary.null.mae_years:.2f}"
+    numbers = list(csv.DictReader(io.StringIO(table.to_csv())))
+    assert float(numbers[1]["test_difference_years"]) == mae.mean_years - 3.079
     assert any("Other data" in note and "BRACIS 2023" in note for note in table.notes)
-    assert cells(delta_table(published.summary, reference), "resnet")[-1] == "0.192 (0.245)"
+    assert cells(delta_table(published.summary, reference), "resnet")[-2] == "0.192 (0.245)"
+    p = published.summary.arm("resnet").pair("MCI", "AD").p_mean
+    assert cells(delta_table(published.summary, reference), "resnet")[-1] == signed(p - 0.192, 3)
     assert all(len(row.cells) == len(table.header) for row in table.rows)
 
 

@@ -20,22 +20,55 @@ def test_the_winner_is_chosen_on_validation_whatever_the_test_says(inputs):
     studies = {"unet": study_of(3.4), "unet+brats": study_of(3.0)}
     changed = replace(inputs, studies=studies)
     assert winner(changed) == "unet+brats"
-    first, second, _ = summary_sentences(changed)
+    first = summary_sentences(changed)[0]
     best = studies["unet+brats"].selected.best_value
-    assert first.startswith(f"On the validation split, unet+brats had the lowest mean absolute error, {best:.2f} years")
-    assert f"reaches {inputs.summary.arm('unet+brats').mae.mean_years:.2f} years" in second
-    assert f"against {inputs.summary.null.mae_years:.2f} for a null model" in second
+    assert first.startswith(f"unet+brats, the best of 2 arms on the validation split ({best:.2f} years), reaches")
+    assert f"error of {inputs.summary.arm('unet+brats').mae.mean_years:.2f} years on the test split" in first
+    assert f"against {inputs.summary.null.mae_years:.2f} for a null model" in first
 
 
 def test_without_a_search_no_arm_is_called_best(inputs):
-    assert summary_sentences(replace(inputs, studies={}))[0].startswith("No search was made")
+    first = summary_sentences(replace(inputs, studies={}))[0]
+    assert first.startswith("unet, which no search chose, reaches")
+    assert "best" not in first
+
+
+def test_a_searched_arm_that_is_alone_is_not_the_best_of_any(inputs):
+    first = summary_sentences(replace(inputs, studies={"unet": inputs.studies["unet"]}))[0]
+    assert "years on the validation split) reaches" in first
+    assert "best" not in first
+
+
+@pytest.mark.parametrize(
+    ("years", "interval", "words"),
+    [
+        (-0.31, (-0.5, -0.12), "lowers the error by 0.31 years (\N{MINUS SIGN}0.31, 95"),
+        (0.31, (0.12, 0.5), "raises the error by 0.31 years (+0.31, 95"),
+        (-0.31, (-0.7, 0.08), "shows no effect on the error beyond chance (\N{MINUS SIGN}0.31 years, 95"),
+    ],
+)
+def test_whether_pretraining_helped_is_told_by_its_interval(inputs, years, interval, words):
+    effect = inputs.analysis.pretraining
+    changed = replace(effect, effects=(replace(effect.effects[1], years=years, interval=interval),))
+    second = summary_sentences(replace(inputs, analysis=replace(inputs.analysis, pretraining=changed)))[1]
+    assert second.startswith(f"Pre-training on brats {words}")
+    assert "\N{NO-BREAK SPACE}% CI " in second
+
+
+def test_with_one_seed_whether_pretraining_helped_cannot_be_told():
+    second = summary_sentences(inputs_of(2, 1, people=40))[1]
+    assert second.startswith("Whether pre-training on brats helps cannot be told: one seed of")
+
+
+def test_without_pretraining_nothing_is_said_of_it():
+    assert len(summary_sentences(inputs_of(1, 2, people=40))) == 2
 
 
 def test_losing_to_the_null_model_is_said():
     predictions = predictions_of(["unet"], 2, 60)
     predictions["brain_age_years"] = predictions["age_years"] + 30
     inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
-    assert "no better than the null model in 2 of 2 seeds" in summary_sentences(inputs)[1]
+    assert "no better than the null model in 2 of 2 seeds" in summary_sentences(inputs)[0]
 
 
 def test_one_good_seed_is_not_all():
@@ -43,13 +76,13 @@ def test_one_good_seed_is_not_all():
     bad = predictions["seed"] == 1
     predictions.loc[bad, "brain_age_years"] = predictions.loc[bad, "age_years"] + 30
     inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
-    assert "no better than the null model in 1 of 2 seeds" in summary_sentences(inputs)[1]
+    assert "no better than the null model in 1 of 2 seeds" in summary_sentences(inputs)[0]
 
 
 def test_no_healthy_test_scan_means_no_error_to_report():
     predictions = predictions_of(["unet"], 2, 60).query("diagnosis != 'CN'")
     inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
-    assert "no scans of the diagnoses that count" in summary_sentences(inputs)[1]
+    assert "no scans of the diagnoses that count" in summary_sentences(inputs)[0]
 
 
 def test_the_delta_is_said_to_separate_only_what_every_seed_separates():
@@ -57,7 +90,7 @@ def test_the_delta_is_said_to_separate_only_what_every_seed_separates():
     predictions = predictions_of(["unet"], 2, 200)
     older = predictions["diagnosis"].map({"CN": 0.0, "MCI": 0.0, "AD": 9.0})
     predictions["brain_age_years"] = predictions["age_years"] + older + rng.normal(0, 2, len(predictions))
-    sentence = summary_sentences(inputs_of(predictions=predictions, experiment=experiment_of(1, 2)))[2]
+    sentence = summary_sentences(inputs_of(predictions=predictions, experiment=experiment_of(1, 2)))[-1]
     assert "separates AD from CN" in sentence
     assert "but does not separate MCI from CN" in sentence
     assert "Holm" in sentence
@@ -74,6 +107,27 @@ def test_methods_take_their_numbers_from_the_experiment(inputs):
     assert "2 times (seeds 0 and 1)" in text["Final models"]
     assert "median over its slices" in text["Evaluation"]
     assert "Holm" in text["Evaluation"]
+
+
+def test_methods_name_the_statistics_that_were_used(inputs):
+    text = methods(inputs)["Statistics"]
+    assert "10,000 draws from seed 0" in text
+    assert "had brats as factors" not in text
+    for words in ("brats as a factor", "Kruskal-Wallis", "age and sex", "HC3", "Holm", "Lange and Cole's line (2020)",
+                  "90 healthy validation scans", "Efron"):  # fmt: skip
+        assert words in text
+    assert "Spearman" not in text, "two arms have no rank correlation"
+    assert "cluster" not in text
+
+
+def test_methods_do_not_name_what_was_not_done():
+    experiment = experiment_of(1, 1, evaluation={"diagnoses": ("CN",)}, statistics={"bias_correction": "none"})
+    inputs = inputs_of(experiment=experiment, predictions=predictions_of(["unet"], 1, 60).query("diagnosis == 'CN'"))
+    arm = replace(inputs.analysis.arms[0], corrected=None)
+    text = methods(replace(inputs, analysis=replace(inputs.analysis, arms=(arm,))))["Statistics"]
+    for words in ("Kruskal", "Contrasts", "permuted among", "mixed model", "Arms were compared", "Spearman", "Lange"):
+        assert words not in text
+    assert "not corrected for regression to the mean" in text
 
 
 def test_scans_that_are_in_no_table_are_said(inputs):
