@@ -14,6 +14,8 @@ from brainage_ray.report.figure import INK, MUTED, FigureSpec, Panel, arm_color
 from brainage_ray.report.text import count, number, p_value
 
 SIGNIFICANT = 0.05
+GAP = 0.07
+"""Between two names beside a panel, as a share of its height."""
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -90,7 +92,7 @@ def biomarker_figure(analysis: Analysis, arms: Sequence[str]) -> FigureSpec | No
         f"{number(found.kendall)} (p: {p_value(found.kendall_p)}); below 0 the smaller error separates "
         "better.",
         [Panel("", partial(_separation, points=points, colors=colors, label=label))],
-        size=(4.2, 3.1),
+        size=(4.4, max(2.9, 0.3 * len(points))),
     )
 
 
@@ -104,9 +106,9 @@ def _factor(effect: FactorEffect) -> str:
 
 
 def _missing(reasons: Sequence[str]) -> str:
-    """Say why there are no bars."""
+    """Say why a bar is missing."""
     known = list(dict.fromkeys(reason for reason in reasons if reason))
-    return f" Not estimated: {'; '.join(known)}." if known else ""
+    return f" No interval: {'; '.join(known)}." if known else ""
 
 
 def _forest(axes: Axes, *, rows: Sequence[_Row], label: str) -> None:
@@ -128,12 +130,30 @@ def _separation(
     for arm, (mae, auc) in points.items():
         axes.scatter(mae, auc, s=34, color=colors[arm], linewidth=0, zorder=3)
     axes.set(xlabel="MAE, years", ylabel=label)
-    axes.margins(0.14)
-    middle = sum(axes.get_xlim()) / 2
+    axes.margins(0.08)
     low, high = axes.get_ylim()
-    gap, last = 0.075 * (high - low), {"left": low, "right": low}
-    for arm, (mae, auc) in sorted(points.items(), key=lambda item: item[1][1]):
-        side = "left" if mae < middle else "right"
-        last[side] = at = max(auc, last[side] + gap)
-        shift = 7 if side == "left" else -7
-        axes.annotate(arm, (mae, at), (shift, 0), textcoords="offset points", ha=side, va="center", color=colors[arm])
+    ordered = sorted(points, key=lambda arm: points[arm][1])
+    heights = spread([(points[arm][1] - low) / (high - low) for arm in ordered], min(GAP, 1 / len(ordered)))
+    for arm, height in zip(ordered, heights, strict=True):
+        line = {"arrowstyle": "-", "color": colors[arm], "linewidth": 0.6, "alpha": 0.6, "shrinkB": 3}
+        place = (1.04, height)
+        axes.annotate(
+            arm, points[arm], place, textcoords="axes fraction", va="center", color=colors[arm], arrowprops=line
+        )
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart, as little as one pass up and one down do.
+
+    Args:
+        places: in ascending order, 0 at the bottom and 1 at the top.
+        gap: between two labels, at least; they have room.
+    """
+    moved: list[float] = []
+    for place in places:
+        moved.append(max(place, moved[-1] + gap) if moved else place)
+    top = 1.0
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], top)
+        top = moved[i] - gap
+    return moved

@@ -68,8 +68,8 @@ def importance_figure(studies: Mapping[str, StudyReport], arms: Sequence[str]) -
         "Importance of the searched parameters",
         "What the out-of-bag R\N{SUPERSCRIPT TWO} of a random forest loses when one parameter is permuted over the "
         f"trials (Breiman 2001; {_TREES} trees on the rank of each trial's best validation MAE, complete and pruned "
-        "trials). R\N{SUPERSCRIPT TWO} is what the forest explains of the search; where that is nothing, the bars are "
-        "grey.",
+        "trials); no bar: nothing. R\N{SUPERSCRIPT TWO} is what the forest explains of the search; bars are grey where "
+        "it explains nothing.",
         [
             Panel(arm, partial(draw, drops=drops, explained=explained, color=color), color)
             for arm, (drops, explained) in shown.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import ceil
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,8 +23,8 @@ MOST_GROUPS = 12
 """Of one factor that a panel shows."""
 MOST_LABELS = 6
 """In letters of the usual size below a panel."""
-MOST_LETTERS = 48
-"""Below a panel; more are turned upright."""
+MOST_LETTERS, LONGEST = 48, 14
+"""In a line below a panel, and of a name that stands upright."""
 LOG_BELOW = 0.001
 """Mean p from which a panel needs a logarithmic axis."""
 TINY = 1e-300
@@ -100,7 +101,7 @@ def shift_figure(analysis: Analysis, arms: Sequence[str]) -> FigureSpec | None:
     return FigureSpec(
         "shift",
         f"Error by {listed(list(by_factor))}",
-        "MAE of the healthy test scans, mean over the seeds; bars: 95 % confidence interval over persons, who are "
+        "MAE of the test scans that count for it, mean over the seeds; bars: 95 % confidence interval over persons, "
         f"counted below each group. Groups of fewer than {SMALLEST_GROUP} are left out."
         + (f" Of {listed(list(dict.fromkeys(cut)))} the {MOST_GROUPS} largest groups are shown." if cut else ""),
         [
@@ -175,9 +176,12 @@ def _groups(
         axes.vlines(x, low, high, color=colors[arm], linewidth=1.1)
         axes.scatter(x, [group.mae_years or 0.0 for group in groups], s=11, color=colors[arm], linewidth=0, label=arm)
     shown = next(iter(by_arm.values()))
-    many = len(shown) > MOST_LABELS
-    upright = max(len(group.group) for group in shown) * len(shown) > MOST_LETTERS
-    labels = [f"{group.group}{', ' if upright else chr(10)}{group.n_persons}" for group in shown]
+    many, width = len(shown) > MOST_LABELS, MOST_LETTERS // len(shown)
+    upright = many and max(len(group.group) for group in shown) > width
+    names = [group.group[:LONGEST] if upright else fill(group.group, width) for group in shown]
+    labels = [
+        f"{name}{', ' if upright else chr(10)}{group.n_persons}" for name, group in zip(names, shown, strict=True)
+    ]
     axes.set_xticks(range(len(shown)), labels, color=INK, fontsize=6 if many else 8, rotation=90 if upright else 0)
     axes.tick_params(axis="x", length=0)
     axes.set(xlim=(-0.6, len(shown) - 0.4), ylim=limits, ylabel="MAE, years")

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from report_inputs import ARMS, experiment_of, inputs_of, predictions_of
 
@@ -14,7 +17,7 @@ from brainage_ray.evaluation.predictions import pivot_predictions
 from brainage_ray.evaluation.pretraining_effect import FactorEffect, PretrainingEffect
 from brainage_ray.evaluation.shift import DifferenceTest, GroupShift, Shift
 from brainage_ray.report.age_figures import corrected_delta_figure, delta_figure
-from brainage_ray.report.arm_figures import arms_figure, biomarker_figure, pretraining_figure
+from brainage_ray.report.arm_figures import arms_figure, biomarker_figure, pretraining_figure, spread
 from brainage_ray.report.figure import MUTED, PALETTE, inline_panels
 from brainage_ray.report.statistics_figures import bland_altman_figure, p_value_figure, shift_figure
 
@@ -119,7 +122,7 @@ def test_arms_are_the_better_ones_colour_where_the_difference_is_told(inputs):
     assert [hexes(point)[0] for point in points] == [PALETTE[0], MUTED, MUTED]
     assert texts(axes)[0] == "unet \N{MINUS SIGN} resnet"
     assert axes.lines[0].get_xdata() == [0, 0]
-    assert spec.caption.endswith("Not estimated: one seed of resnet.")
+    assert spec.caption.endswith("No interval: one seed of resnet.")
 
 
 def test_pretraining_shows_what_was_estimated_and_says_what_was_not(inputs):
@@ -131,7 +134,7 @@ def test_pretraining_shows_what_was_estimated_and_says_what_was_not(inputs):
     axes = axes_of(spec.panels[0])
     assert texts(axes) == ["with brats (varies in unet only)"]
     assert axes.collections[0].get_segments()[0][:, 0].tolist() == [-0.3, -0.1]
-    assert spec.caption.endswith("Not estimated: backbone: all arms have it.")
+    assert spec.caption.endswith("No interval: backbone: all arms have it.")
     assert "2 arms and 90 persons" in spec.caption
 
 
@@ -181,6 +184,27 @@ def test_biomarker_has_a_point_an_arm_and_the_correlation_in_its_caption(inputs)
     assert sorted(texts(axes)) == sorted(found.arms)
     assert "Spearman's rank correlation \N{MINUS SIGN}0.80 (95 % interval \N{MINUS SIGN}1.00 to 0.20)" in spec.caption
     assert "(p: 0.333)" in spec.caption
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_names_beside_a_panel_keep_their_order_and_do_not_touch(places):
+    moved = spread(sorted(places), 0.07)
+    assert moved[-1] <= 1
+    assert all(abs(a - b) <= 0.07 * len(places) for a, b in zip(sorted(places), moved, strict=True))
+    assert moved[0] >= 0
+    assert all(b - a > 0.0699 for a, b in pairwise(moved))
+
+
+def test_long_site_names_are_wrapped_or_stand_upright(inputs):
+    def labels(sizes):
+        groups = [replace(g, group=f"Institute of Psychiatry {g.group}") for g in shift_of("site", sizes).groups]
+        shift = Shift("site", tuple(groups), NO_TEST, NO_TEST)
+        return axes_of(shift_figure(with_shift(inputs.analysis, shift), TWO).panels[0]).get_xticklabels()
+
+    few, many = labels([30, 20, 10]), labels(range(6, 16))
+    assert few[0].get_text() == "Institute of\nPsychiatry 000\n30"
+    assert many[0].get_text() == "Institute of P, 6"
+    assert [few[0].get_rotation(), many[0].get_rotation()] == [0, 90]
 
 
 def test_corrected_deltas_stand_on_the_axis_of_the_raw_ones(inputs, table):
