@@ -11,8 +11,9 @@ from typing import Any
 from jinja2 import BaseLoader, Environment, StrictUndefined
 
 from brainage_ray.data.files import no_space
-from brainage_ray.evaluation.predictions import pivot_predictions
-from brainage_ray.report.age_figures import brain_age_figure, delta_figure, mae_figure
+from brainage_ray.evaluation.predictions import ScanPredictions, pivot_predictions
+from brainage_ray.report.age_figures import brain_age_figure, corrected_delta_figure, delta_figure, mae_figure
+from brainage_ray.report.arm_figures import arms_figure, biomarker_figure, pretraining_figure
 from brainage_ray.report.figure import PALETTE, FigureSpec, inline_panels, write_figure
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.methods import methods
@@ -28,7 +29,9 @@ from brainage_ray.report.record_tables import (
 )
 from brainage_ray.report.reference import reference_for
 from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table
+from brainage_ray.report.search_figures import importance_figure, parallel_figure
 from brainage_ray.report.sentences import summary_sentences
+from brainage_ray.report.statistics_figures import bland_altman_figure, p_value_figure, shift_figure
 from brainage_ray.report.statistics_tables import Topic, topics
 from brainage_ray.report.table import Table
 from brainage_ray.report.text import count, listed
@@ -68,8 +71,7 @@ def write_report(inputs: ReportInputs, folder: Path) -> Path:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         (folder / "tables").mkdir(exist_ok=True)
         for value in content.values():
-            for part in value if isinstance(value, list) else [value]:
-                _write_part(part, folder)
+            _write_part(value, folder)
         (folder / "report.md").write_text(_render("page.md.j2", content, escape=False), encoding="utf-8")
         page = folder / "index.html"
         page.write_text(_render("page.html.j2", content, escape=True), encoding="utf-8")
@@ -102,31 +104,55 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _plots(inputs: ReportInputs, arms: Sequence[str]) -> dict[str, list[Plot]]:
+def _plots(inputs: ReportInputs, arms: Sequence[str]) -> dict[str, Any]:
     table = pivot_predictions(inputs.predictions, inputs.experiment.evaluation.one_scan_per_subject)
     sections = {
         "result_figures": [
             mae_figure(inputs, arms),
             brain_age_figure(inputs.summary, table, arms),
             delta_figure(inputs.summary, table, arms),
+            corrected_delta_figure(inputs.analysis, inputs.summary, table, arms),
         ],
         "training_figures": [
             search_figure(inputs.studies, arms),
+            importance_figure(inputs.studies, arms),
+            parallel_figure(inputs.studies, arms),
             validation_figure(inputs.studies, arms),
             refit_figure(inputs.curves, arms),
             dice_figure(inputs.pretraining),
         ],
         "data_figures": [slices_figure(inputs.samples)],
     }
+    return _inline(sections) | {"statistics_figures": _inline(_by_topic(inputs, table, arms))}
+
+
+def _by_topic(
+    inputs: ReportInputs, table: ScanPredictions, arms: Sequence[str]
+) -> Mapping[str, Sequence[FigureSpec | None]]:
+    """Return the figures of the statistics by the key of their topic."""
+    analysis, summary = inputs.analysis, inputs.summary
+    return {
+        "errors": [bland_altman_figure(summary, table, arms)],
+        "arms": [pretraining_figure(analysis), arms_figure(analysis, arms)],
+        "diagnoses": [p_value_figure(summary, arms)],
+        "biomarker": [biomarker_figure(analysis, arms)],
+        "people": [shift_figure(analysis, arms)],
+    }
+
+
+def _inline(sections: Mapping[str, Sequence[FigureSpec | None]]) -> dict[str, list[Plot]]:
     return {name: [Plot(spec, inline_panels(spec)) for spec in specs if spec] for name, specs in sections.items()}
 
 
 def _write_part(part: object, folder: Path) -> None:
-    if isinstance(part, Plot):
+    """Write the files of a plot or table, or of all that a list, topic or mapping of lists holds."""
+    if isinstance(part, (list, dict)):
+        for one in part.values() if isinstance(part, dict) else part:
+            _write_part(one, folder)
+    elif isinstance(part, Plot):
         write_figure(part.spec, folder / "figures")
     elif isinstance(part, Topic):
-        for table in part.tables:
-            _write_part(table, folder)
+        _write_part(list(part.tables), folder)
     elif isinstance(part, Table):
         (folder / "tables" / f"{part.name}.csv").write_text(part.to_csv(), encoding="utf-8")
         (folder / "tables" / f"{part.name}.tex").write_text(part.to_tex(), encoding="utf-8")

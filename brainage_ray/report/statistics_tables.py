@@ -31,6 +31,8 @@ from brainage_ray.report.text import listed
 class Topic:
     """One question of a reviewer."""
 
+    key: str
+    """By which the page finds its figures."""
     title: str
     intro: str
     """What the tables answer, in a sentence or two."""
@@ -46,16 +48,17 @@ def topics(inputs: ReportInputs) -> tuple[Topic, ...]:
     return tuple(topic for topic in every if topic.tables or topic.missing)
 
 
-def _topic(title: str, intro: str, made: Iterable[tuple[str, Table | str | None]]) -> Topic:
+def _topic(key: str, title: str, intro: str, made: Iterable[tuple[str, Table | str | None]]) -> Topic:
     """Take the tables that were made, and the reasons of those that were not, by what they would have shown."""
     made = list(made)
     tables = tuple(table for _, table in made if isinstance(table, Table))
     missing = [f"{what} ({why})" for what, why in made if isinstance(why, str) and why]
-    return Topic(title, intro if tables else "", tables, f"Not computed: {listed(missing)}." if missing else "")
+    return Topic(key, title, intro if tables else "", tables, f"Not computed: {listed(missing)}." if missing else "")
 
 
 def _errors(inputs: ReportInputs) -> Topic:
     return _topic(
+        "errors",
         "Does brain age follow age?",
         "The mean absolute error of Table 1 does not tell a model that errs by chance from one that pulls everybody "
         "towards the middle: these do.",
@@ -65,6 +68,7 @@ def _errors(inputs: ReportInputs) -> Topic:
 
 def _arms(inputs: ReportInputs) -> Topic:
     return _topic(
+        "arms",
         "Do the arms differ, and does pre-training help?",
         "All arms read the same people, and both people and seeds are a sample: the intervals allow for both.",
         [
@@ -82,6 +86,7 @@ def _diagnoses(inputs: ReportInputs) -> Topic:
         "visits of a person count?"
     )
     return _topic(
+        "diagnoses",
         "Does the delta tell diagnoses apart?" if compared else "How large is the delta?",
         intro if compared else "The mean delta of people like those who trained should be near 0.",
         [
@@ -97,6 +102,7 @@ def _bias(inputs: ReportInputs) -> Topic:
     missing = any(arm.corrected is None for arm in analysis.arms) and statistics.bias_correction != "none"
     nothing = "no predictions of the search's own models in the validation split"
     return _topic(
+        "bias",
         "Does regression to the mean make the difference?",
         "Models make the young too old and the old too young, so that groups of different age differ in delta for no "
         "other reason. Raw and corrected numbers stand side by side; no sentence of the summary uses the corrected "
@@ -119,6 +125,7 @@ def _biomarker(inputs: ReportInputs) -> Topic:
     found = inputs.analysis.biomarker
     answer = biomarker_answer(found) if found else ""
     return _topic(
+        "biomarker",
         "Is the better brain-age model the better biomarker?",
         f"If it were, the arms with the smaller error would separate the sickest groups better. {answer}",
         [("the rank correlation of error and separation", biomarker_table(inputs.analysis))],
@@ -127,6 +134,7 @@ def _biomarker(inputs: ReportInputs) -> Topic:
 
 def _followed(inputs: ReportInputs) -> Topic:
     return _topic(
+        "followed",
         "What do the same people's other scans say?",
         "If the delta is a mark of disease it grows as the disease does, and a repeat scan gives the same delta again.",
         [
@@ -139,6 +147,7 @@ def _followed(inputs: ReportInputs) -> Topic:
 def _people(inputs: ReportInputs) -> Topic:
     tables = [shift_tests_table(inputs.analysis), *shift_tables(inputs.analysis)]
     return _topic(
+        "people",
         "Is the error the same for all kinds of people?",
         f"Test scans of {listed(list(inputs.summary.mae_diagnoses))} by site, sex and age decade: a model that reads "
         "the scanner, or that serves one sex better, shows here.",

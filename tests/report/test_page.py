@@ -101,6 +101,8 @@ def test_what_could_not_be_computed_is_said(html):
 def test_figures_and_tables_are_files(report):
     figures = {path.name for path in (report / "figures").iterdir()}
     names = {"mae", "brain_age", "delta", "search", "search_curves", "refit_curves", "dice", "slices"}
+    names |= {"delta_corrected", "bland_altman", "arms", "pretraining_effect", "p_values", "shift", "importance",
+              "parallel"}  # fmt: skip
     assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in (report / "figures").glob("*.png"))
     tables = {path.stem for path in (report / "tables").glob("*.csv")}
@@ -118,7 +120,7 @@ def test_markdown_has_the_same_content(report, html):
     sentences = re.findall(r'<p class="lead">(.*?)</p>', html)
     assert len(sentences) == 3
     assert sentences[0] in text
-    for question in re.findall(r"<h3>([^<]+\?)</h3>", html):
+    for question in re.findall(r'<h3 class="topic">([^<]+)</h3>', html):
         assert "### " + question.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") in text
     for figure in re.findall(r"figures/\w+\.png", html):
         assert figure in text
@@ -150,7 +152,9 @@ def test_the_smallest_experiment_has_a_page_too(tmp_path):
     assert "Kruskal" not in html
     assert "Every pair of arms" not in html
     assert "Every pair" not in html
-    assert {p.stem for p in (tmp_path / "figures").glob("*.svg")} == {"mae", "brain_age", "delta"}
+    assert {p.stem for p in (tmp_path / "figures").glob("*.svg")} == {
+        "mae", "brain_age", "delta", "delta_corrected", "bland_altman", "shift",
+    }  # fmt: skip
 
 
 def test_the_same_inputs_give_the_same_bytes(report, tmp_path):
