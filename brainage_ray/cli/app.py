@@ -87,11 +87,41 @@ for _number, (_stage, _what) in enumerate(
         "search": "search hyperparameters per arm, on the validation split",
         "refit": "train the final models on train + validation",
         "evaluate": "open the test split once per model and compute the statistics",
-        "report": "write the report page",
     }.items(),
     start=1,
 ):
     _pipeline_verb(_stage, _what, _number)
+
+
+@app.command(rich_help_panel="Stages")
+def report(
+    experiment: Annotated[
+        Path | None, typer.Argument(help="Experiment file (YAML); not with --runs.", metavar="EXPERIMENT")
+    ] = None,
+    set_: Overrides = None,
+    workspace: Workspace = RUNS,
+    address: Address = None,
+    runs: Annotated[Path | None, typer.Option(help="CSV of per-run results, one row a run.", metavar="CSV")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --runs: folder for the tables.", metavar="DIR")] = None,
+) -> None:
+    """Stage 6 of 6: write the report page. Or, with --runs, the paper's two tables from a file of per-run results.
+
+    Stages before it that are not done run first.
+
+    For example:
+
+    brainage report experiments/quickstart.yaml
+
+    brainage report --runs runs.csv --out tables/
+    """
+    if runs is not None:
+        from brainage_ray.cli.published import make_published_tables
+
+        make_published_tables(runs, out, experiment, set_ or [])
+    else:
+        from brainage_ray.cli.run import report as report_verb
+
+        report_verb(experiment, set_ or [], workspace, address, out)
 
 
 @app.command(rich_help_panel="Experiments")

@@ -10,7 +10,10 @@ from rich.console import Console
 from brainage_ray.cli.progress import Bars
 from brainage_ray.cli.tables import headline, results_table
 from brainage_ray.config import load_experiment
+from brainage_ray.errors import ConfigError
 from brainage_ray.pipeline import check_stage, run_experiment
+
+USAGE = "Write: brainage report EXPERIMENT, or: brainage report --runs RUNS.csv --out DIR."
 
 
 def run(path: Path, overrides: Sequence[str], workspace: Path, address: str | None, until: str) -> None:
@@ -29,3 +32,19 @@ def run(path: Path, overrides: Sequence[str], workspace: Path, address: str | No
                   markup=False, highlight=False)  # fmt: skip
     if result.page is not None:
         console.print(f"Report: {result.page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def report(
+    path: Path | None, overrides: Sequence[str], workspace: Path, address: str | None, tables: Path | None
+) -> None:
+    """Run an experiment up to its report.
+
+    Raises:
+        ConfigError: there is no experiment, or a folder for tables that only --runs writes.
+    """
+    if path is None:
+        raise ConfigError("report was given nothing to report", USAGE)
+    if tables is not None:
+        problem = f"--out {tables} is for the tables of --runs; an experiment's report lies in its workspace"
+        raise ConfigError(problem, USAGE)
+    run(path, overrides, workspace, address, until="report")

@@ -8,21 +8,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import yaml
 from jinja2 import BaseLoader, Environment, StrictUndefined
 
 from brainage_ray.data.files import no_space
-from brainage_ray.errors import ConfigError, MetadataError
-from brainage_ray.evaluation.metrics import sample_sd
-from brainage_ray.report.reference import Published, reference_for
-from brainage_ray.report.run_results import ARMS, LEARNING_RATE, TRAIN_ONLY, VALIDATION_MAE, Run, read_runs
+from brainage_ray.errors import ConfigError
+from brainage_ray.report.published_cells import DIGITS, MARK, TABLES, Cell, make_cell, published_numbers
+from brainage_ray.report.run_results import ARMS, LEARNING_RATE, TRAIN_ONLY, Run, read_runs
 from brainage_ray.report.table import Row, Table
 from brainage_ray.report.text import NOTHING, count, listed, number, setting
 
-MARK = "\N{NOT EQUAL TO}"
-DIGITS = 3
 PUBLISHED = "Published"
 NOTE = (
     "Mean \N{PLUS-MINUS SIGN} standard deviation (n \N{MINUS SIGN} 1) and largest over the repeats. Refitted: fitted "
@@ -33,80 +28,33 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """One column of a table: the runs and the column of the file that it is made of."""
+class Difference:
+    """A number that is not the published one."""
 
-    key: str
-    """As in published_tables.yaml and in the CSV."""
-    title: str
-    prefix: str
-    """Of the group."""
-    column: str
+    arm: str
+    quantity: str
+    """Title of the column."""
+    statistic: str
+    """mean, sd or max."""
+    ours: str
+    published: str
 
-
-TABLES = {
-    "mae": (
-        "Mean absolute error, years",
-        (
-            Quantity("validation_mae", "Validation MAE", TRAIN_ONLY, VALIDATION_MAE),
-            Quantity("test_mae", "Test MAE", TRAIN_ONLY, "besttest_ps_MAE"),
-            Quantity("refit_test_mae", "Refitted test MAE", "", "lasttest_ps_MAE"),
-        ),
-    ),
-    "p": (
-        "p of MCI against AD, Mann-Whitney U on the brain-age delta",
-        (
-            Quantity("validation_p", "Validation p", TRAIN_ONLY, "val_mci_ad_pvalue"),
-            Quantity("test_p", "Test p", TRAIN_ONLY, "test_mci_ad_pvalue"),
-            Quantity("refit_test_p", "Refitted test p", "", "test_mci_ad_pvalue"),
-        ),
-    ),
-}
-"""Name of the files: title and columns. A model of training alone is the one that is best on validation; a refitted
-one is its last epoch, since no validation is left to choose by."""
+    def __str__(self) -> str:
+        """Write it as a sentence without its end."""
+        return f"{self.arm}, {self.quantity}: {self.statistic} {self.ours}, published {self.published}"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One quantity of one arm, over the repeats."""
+class PublishedTables:
+    """What was written, and what it says."""
 
-    arm: str
-    quantity: Quantity
-    values: tuple[float, ...]
-    published: Published
-    reason: str = ""
-    """Why a number is missing."""
-
-    @property
-    def numbers(self) -> dict[str, float | None]:
-        """Mean, sample standard deviation and largest; None where there is none."""
-        mean = float(np.mean(self.values)) if self.values else None
-        return {"mean": mean, "sd": sample_sd(self.values), "max": max(self.values, default=None)}
-
-    @property
-    def differences(self) -> dict[str, tuple[float, float]]:
-        """Those that are further from the published ones than three decimals round: (ours, published)."""
-        pairs = {name: (ours, getattr(self.published, name)) for name, ours in self.numbers.items()}
-        known = {name: (a, b) for name, (a, b) in pairs.items() if a is not None and b is not None}
-        return {name: (a, b) for name, (a, b) in known.items() if abs(a - b) > 0.5 * 10**-DIGITS + 1e-9}
-
-    @property
-    def text(self) -> str:
-        """Mean, sd and largest, each with a mark where it differs."""
-        if not self.values:
-            return NOTHING
-        shown = {k: number(v, DIGITS) + (f" {MARK}" if k in self.differences else "") for k, v in self.numbers.items()}
-        return f"{shown['mean']} \N{PLUS-MINUS SIGN} {shown['sd']}, max {shown['max']}"
-
-    @property
-    def published_text(self) -> str:
-        """What the paper prints."""
-        p = self.published
-        spread = "" if p.sd is None else f" \N{PLUS-MINUS SIGN} {number(p.sd, DIGITS)}"
-        return number(p.mean, DIGITS) + spread + ("" if p.max is None else f", max {number(p.max, DIGITS)}")
+    files: tuple[Path, ...]
+    """The page first."""
+    sentence: str
+    differences: tuple[Difference, ...]
 
 
-def write_published_tables(runs: Path, out: Path) -> list[Path]:
+def write_published_tables(runs: Path, out: Path) -> PublishedTables:
     """Make the paper's two tables from the results of its runs.
 
     Args:
@@ -114,9 +62,6 @@ def write_published_tables(runs: Path, out: Path) -> list[Path]:
             test_mci_ad_pvalue and val_mci_ad_pvalue, MAE in years; learning_rate and bestval_ps_MAE (validation MAE)
             are read where they are there, other columns left alone.
         out: a folder; gets index.html, report.md, and mae and p as .csv and .tex.
-
-    Returns:
-        The paths of the files.
 
     Raises:
         MetadataError: the file is missing, empty or lacks a column; a group is unknown; a value is no number, not
@@ -127,13 +72,14 @@ def write_published_tables(runs: Path, out: Path) -> list[Path]:
     rows = read_runs(runs)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file", "Name a folder for the tables.")
-    published = _published()
+    published = published_numbers()
     tables, cells = [], []
     for name, (title, quantities) in TABLES.items():
-        by_arm = {arm: [_cell(arm, q, published[arm][q.key], rows, runs) for q in quantities] for arm in ARMS}
+        by_arm = {arm: [make_cell(arm, q, published[arm][q.key], rows, runs) for q in quantities] for arm in ARMS}
         tables.append(_table(name, title, by_arm, rows))
         cells += [cell for row in by_arm.values() for cell in row]
-    content = {"runs": runs.name, "sentences": _sentences(rows, cells), "tables": tables, "differences": _differ(cells)}
+    sentence, differences = _sentence(rows, cells), _differ(cells)
+    content = {"runs": runs.name, "sentence": sentence, "tables": tables, "differences": differences}
     texts = {"index.html": _html(content), "report.md": _markdown(content)}
     for table in tables:
         texts |= {f"{table.name}.csv": table.to_csv(), f"{table.name}.tex": _tex(table)}
@@ -141,40 +87,7 @@ def write_published_tables(runs: Path, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (out / name).write_text(text, encoding="utf-8")
-    return [out / name for name in texts]
-
-
-def _published() -> dict[str, dict[str, Published]]:
-    """Return the published numbers, by arm and quantity."""
-    rest: Any = yaml.safe_load(_resource("published_tables.yaml"))["arms"]
-    reference = reference_for(ARMS)
-    if reference is None:
-        raise RuntimeError("reference.yaml has other arms than run_results.ARMS")
-    return {
-        arm: {key: Published.model_validate(value) for key, value in rest[arm].items()}
-        | {
-            "validation_mae": row.search_validation_mae,
-            "refit_test_mae": row.refit_test_mae,
-            "refit_test_p": row.refit_test_p,
-        }
-        for arm, row in reference.arms.items()
-    }
-
-
-def _cell(arm: str, quantity: Quantity, published: Published, rows: Sequence[Run], path: Path) -> Cell:
-    """Gather the repeats of one quantity; a value that only some of them lack is an error, not a smaller mean."""
-    group, column = quantity.prefix + ARMS[arm], quantity.column
-    runs = [run for run in rows if run.group == group]
-    values = tuple(value for run in runs if (value := run.values.get(column)) is not None)
-    if values and len(values) < len(runs):
-        line = next(run.line for run in runs if run.values[column] is None)
-        problem = f"{path}, line {line}: {column} is empty, but other runs of {group} have it"
-        raise MetadataError(problem, "Fill it in or take the run out.")
-    reason = "one repeat has no standard deviation" if len(values) == 1 else ""
-    if not values:
-        has = runs and column in runs[0].values
-        reason = f"{column} is empty" if has else f"the file has no column {column}" if runs else f"no runs of {group}"
-    return Cell(arm, quantity, values, published, reason)
+    return PublishedTables(tuple(out / name for name in texts), sentence, differences)
 
 
 def _table(name: str, title: str, by_arm: Mapping[str, Sequence[Cell]], rows: Sequence[Run]) -> Table:
@@ -229,31 +142,32 @@ def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.{DIGITS}f}"
 
 
-def _sentences(rows: Sequence[Run], cells: Sequence[Cell]) -> list[str]:
+def _sentence(rows: Sequence[Run], cells: Sequence[Cell]) -> str:
     compared = [
         name for cell in cells for name, value in cell.numbers.items()
         if value is not None and getattr(cell.published, name) is not None
     ]  # fmt: skip
     differ = sum(len(cell.differences) for cell in cells)
-    groups = len({run.group for run in rows})
+    agree = len(compared) - differ
+    begin = f"{count(len(rows), 'run')} of {count(len({run.group for run in rows}), 'group')}"
     if not compared:
-        return [f"{count(len(rows), 'run')} of {count(groups, 'group')}; none of the published numbers can be checked."]
-    return [
-        f"{count(len(rows), 'run')} of {count(groups, 'group')} give {len(compared)} of the published numbers; "
-        f"{len(compared) - differ} agree to {DIGITS} decimals, {differ} {'does' if differ == 1 else 'do'} not."
-    ]
+        return f"{begin}; none of the published numbers can be checked."
+    return (
+        f"{begin} give {len(compared)} of the published numbers; {agree} {'agrees' if agree == 1 else 'agree'} to "
+        f"{DIGITS} decimals, {differ} {'does' if differ == 1 else 'do'} not."
+    )
 
 
-def _differ(cells: Sequence[Cell]) -> list[str]:
-    return [
-        f"{cell.arm}, {cell.quantity.title}: {name} {number(ours, DIGITS)}, published {number(theirs, DIGITS)}"
+def _differ(cells: Sequence[Cell]) -> tuple[Difference, ...]:
+    return tuple(
+        Difference(cell.arm, cell.quantity.title, name, number(ours, DIGITS), number(theirs, DIGITS))
         for cell in cells
         for name, (ours, theirs) in cell.differences.items()
-    ]
+    )
 
 
 def _markdown(content: Mapping[str, Any]) -> str:
-    parts = [f"# The paper's two tables, from {content['runs']}", *content["sentences"]]
+    parts = [f"# The paper's two tables, from {content['runs']}", content["sentence"]]
     for table in content["tables"]:
         parts += [f"## {table.title}", table.to_markdown()]
     if content["differences"]:

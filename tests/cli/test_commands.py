@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "ui", "pull", "predict",
-         "phantom"]  # fmt: skip
+VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "ui", "pull",
+         "predict", "phantom"]  # fmt: skip
 
 
 def brainage(*arguments, cwd=None, timeout=300):
@@ -94,6 +94,12 @@ def test_every_verb_has_help_with_an_example(verb):
         (["ui", "--workspace", "no-such-folder"], ["no-such-folder"]),
         (["predict", "scan.nii.gz", "--model", "no-such-model"], ["no-such-model", "brainage pull"]),
         (["phantom", "--out", "brainage_ray"], ["brainage_ray", "not empty"]),
+        (["report"], ["nothing to report", "report EXPERIMENT", "report --runs RUNS.csv --out DIR"]),
+        (["report", "x.yaml", "--runs", "runs.csv", "--out", "{tmp}/a"], ["both", "x.yaml", "runs.csv", "Write:"]),
+        (["report", "--runs", "runs.csv"], ["runs.csv needs a folder", "--out DIR"]),
+        (["report", "--runs", "runs.csv", "--out", "{tmp}/a", "--set", "a=1"], ["--set a=1", "runs.csv"]),
+        (["report", "x.yaml", "--out", "{tmp}/a"], ["--out", "--runs RUNS.csv"]),
+        (["report", "--runs", "no-such.csv", "--out", "{tmp}/a"], ["no file no-such.csv"]),
     ],
 )
 def test_what_the_user_wrote_wrong_is_exit_code_2(arguments, words, tmp_path):
@@ -173,6 +179,23 @@ def test_phantoms_are_written_as_asked(tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "p" / "ADNI").glob("*_S_*"))) >= 2
     assert len(list((tmp_path / "p" / "BraTS").glob("*/*_seg.nii.gz"))) == 1
+
+
+def test_tables_from_runs_say_where_they_lie_and_what_disagrees(tmp_path):
+    head = "Group,lasttest_ps_MAE,besttest_ps_MAE,test_mci_ad_pvalue,val_mci_ad_pvalue"
+    rows = [f"UNet,{mae},,0.091," for mae in (1.0, 2.0)]
+    (tmp_path / "runs.csv").write_text("\n".join([head, *rows]))
+    done = brainage("report", "--runs", tmp_path / "runs.csv", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        ["unet", "Refitted test MAE", "mean", "1.500", "3.138"],
+        ["unet", "Refitted test MAE", "sd", "0.707", "0.069"],
+        ["unet", "Refitted test p", "max", "0.091", "0.107"],
+    ]
+    assert "2 runs of 1 group give 4 of the published numbers; 1 agrees to 3 decimals, 3 do not." in done.stdout
+    assert f"Tables: {tmp_path / 'out' / 'index.html'}" in done.stdout
+    assert (tmp_path / "out" / "index.html").is_file()
 
 
 def test_ctrl_c_says_that_nothing_is_lost(tmp_path):

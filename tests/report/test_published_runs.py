@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainage_ray.errors import ConfigError, DataError
-from brainage_ray.report.published_runs import MARK, write_published_tables
+from brainage_ray.report.published_cells import MARK
+from brainage_ray.report.published_runs import write_published_tables
 from brainage_ray.report.run_results import ARMS
 
 HEAD = ("ID", "Group", "learning_rate", "lasttest_ps_MAE", "besttest_ps_MAE", "test_mci_ad_pvalue", "val_mci_ad_pvalue")
@@ -165,7 +166,12 @@ def test_published_numbers_are_those_of_the_shared_reference(shared_data, tmp_pa
 
 def test_what_is_written(tmp_path):
     rows = rows_of(changes={("resnet", "refit_test_mae", "mean"): 0.003, ("resnet", "refit_test_p", "max"): 0.002})
-    paths = write_published_tables(write(tmp_path, rows), tmp_path / "new" / "out")
+    written = write_published_tables(write(tmp_path, rows), tmp_path / "new" / "out")
+    paths = written.files
+    assert [(d.arm, d.quantity, d.statistic) for d in written.differences] == [
+        ("resnet", "Refitted test MAE", "mean"),
+        ("resnet", "Refitted test p", "max"),
+    ]
     assert [path.name for path in paths] == ["index.html", "report.md", "mae.csv", "mae.tex", "p.csv", "p.tex"]
     assert all(path.is_file() for path in paths)
     page, text, tex = (paths[i].read_text() for i in (0, 1, 3))
