@@ -136,6 +136,28 @@ def status(experiment: ExperimentFile, set_: Overrides = None, workspace: Worksp
 
 
 @app.command(rich_help_panel="Experiments")
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Finished experiments: names in the workspace, or their folders.", metavar="RUN RUN..."),
+    ],
+    workspace: Workspace = RUNS,
+    out: Annotated[Path | None, typer.Option(help="Folder for a page, Markdown and CSV.", metavar="DIR")] = None,
+) -> None:
+    """Put finished experiments side by side: results, settings that differ, and the paired difference of the MAE.
+
+    For example:
+
+    brainage compare quickstart quickstart-wide --out comparison/
+
+    brainage compare runs/quickstart /mnt/other/runs/quickstart
+    """
+    from brainage_ray.cli.compare import compare_runs
+
+    compare_runs(runs, workspace.absolute(), out)
+
+
+@app.command(rich_help_panel="Experiments")
 def ui(
     workspace: Workspace = RUNS,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -1,5 +1,6 @@
 """The science in order: from an experiment to its report, and from its models to new scans."""
 
+from brainage_ray.pipeline.comparison import compare_experiments
 from brainage_ray.pipeline.model_folder import ModelFolder, read_model_folder
 from brainage_ray.pipeline.plan import Plan, PlanRow, make_plan
 from brainage_ray.pipeline.predict import predict
@@ -19,6 +20,7 @@ __all__ = [
     "Silent",
     "StatusRow",
     "check_stage",
+    "compare_experiments",
     "make_plan",
     "predict",
     "pull",

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "ui", "pull",
-         "predict", "phantom"]  # fmt: skip
+VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "compare", "ui",
+         "pull", "predict", "phantom"]  # fmt: skip
 
 
 def brainage(*arguments, cwd=None, timeout=300):
@@ -100,6 +100,8 @@ def test_every_verb_has_help_with_an_example(verb):
         (["report", "--runs", "runs.csv", "--out", "{tmp}/a", "--set", "a=1"], ["--set a=1", "runs.csv"]),
         (["report", "x.yaml", "--out", "{tmp}/a"], ["--out", "--runs RUNS.csv"]),
         (["report", "--runs", "no-such.csv", "--out", "{tmp}/a"], ["no file no-such.csv"]),
+        (["compare", "a", "--workspace", "no-such-folder"], ["two experiments", "compare RUN RUN"]),
+        (["compare", "a", "b", "--workspace", "no-such-folder"], ["no experiment a", "no-such-folder"]),
     ],
 )
 def test_what_the_user_wrote_wrong_is_exit_code_2(arguments, words, tmp_path):
