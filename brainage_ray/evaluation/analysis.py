@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,17 @@ from brainage_ray.evaluation.arms import ArmComparison, compare_arms
 from brainage_ray.evaluation.biomarker import BiomarkerCorrelation, Scans, mae_and_separation
 from brainage_ray.evaluation.predictions import ScanPredictions, pivot_predictions
 from brainage_ray.evaluation.pretraining_effect import ArmFactors, PretrainingEffect, pretraining_effect
+from brainage_ray.evaluation.ridge import RidgeResult
 from brainage_ray.evaluation.slice_ages import SliceAnalysis
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Results that need more than the table of predictions."""
+
+    slices: Mapping[str, SliceAnalysis] = field(default_factory=dict)
+    """By arm."""
+    ridge: RidgeResult | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,8 @@ class Analysis:
     """Does the arm with the smaller error separate better? None for fewer than two diagnoses."""
     slices: Mapping[str, SliceAnalysis]
     """By arm: the error by position and rule of aggregation, of the scans that count for the MAE."""
+    ridge: RidgeResult | None
+    """The classical baseline; None where it was not asked for."""
 
     def arm(self, name: str) -> ArmAnalysis:
         """Return one arm's statistics."""
@@ -46,7 +58,7 @@ def analyse(
     validation: Mapping[str, Predicted],
     factors: ArmFactors,
     how: How,
-    slices: Mapping[str, SliceAnalysis] | None = None,
+    beside: Beside | None = None,
 ) -> Analysis:
     """Compute everything.
 
@@ -57,7 +69,7 @@ def analyse(
             missing gets no bias correction.
         factors: what the arms are made of.
         how: what is compared.
-        slices: by arm, passed on.
+        beside: what does not come from the predictions; passed on.
 
     Raises:
         DataError: predictions that would give wrong numbers.
@@ -67,7 +79,8 @@ def analyse(
     arms = tuple(
         analyse_arm(arm, _of(counted, arm), _of(every, arm), validation.get(arm), how) for arm in counted.brain_ages
     )
-    return Analysis(arms, *_between(counted, factors, how), slices or {})
+    beside = beside or Beside()
+    return Analysis(arms, *_between(counted, factors, how), beside.slices, beside.ridge)
 
 
 def _between(

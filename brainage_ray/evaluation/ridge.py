@@ -70,6 +70,18 @@ class RidgeBaseline:
         return np.asarray(self.model.predict(rows), dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class RidgeResult:
+    """How the baseline scores on the scans that the models are scored on."""
+
+    n_training: int
+    n_scans: int
+    alpha: float | None = None
+    mae_years: float | None = None
+    reason: str = ""
+    """Why a number is None."""
+
+
 def slice_features(
     images: Sequence[NDArray[Any]] | NDArray[Any], slice_scan: NDArray[Any], n_scans: int, position: NDArray[Any]
 ) -> NDArray[np.float64]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from brainage_ray.evaluation.analysis import Analysis, analyse
+from brainage_ray.evaluation.analysis import Analysis, Beside, analyse
 from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.evaluation.pretraining_effect import factors_of
 from brainage_ray.evaluation.slice_ages import SliceAges, SliceAnalysis, analyse_slices
+from brainage_ray.pipeline.baseline import evaluate_ridge
 from brainage_ray.pipeline.evaluate import SLICE_POSITIONS, SLICE_YEARS, prediction_file
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
@@ -40,10 +41,10 @@ def analyse_results(session: Session, results: Results) -> Analysis:
     validation: dict[str, Predicted] = {arm: reading.predicted() for arm, reading in readings.items()}
     factors = factors_of(experiment.arms, experiment.pretraining)
     slices = {arm: _slices(session, results, arm, readings.get(arm)) for arm in experiment.arms}
+    found = {arm: analysed for arm, analysed in slices.items() if analysed}
+    beside = Beside(found, evaluate_ridge(session, results.prepared))
     one = experiment.evaluation.one_scan_per_subject
-    return analyse(
-        results.predictions, one, validation, factors, how, {arm: found for arm, found in slices.items() if found}
-    )
+    return analyse(results.predictions, one, validation, factors, how, beside)
 
 
 def _slices(session: Session, results: Results, arm: str, reading: Reading | None) -> SliceAnalysis | None:

@@ -31,6 +31,7 @@ from brainage_ray.report.reference import reference_for
 from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table
 from brainage_ray.report.search_figures import importance_figure, parallel_figure
 from brainage_ray.report.sentences import summary_sentences
+from brainage_ray.report.slice_results import position_figure
 from brainage_ray.report.statistics_figures import bland_altman_figure, p_value_figure, shift_figure
 from brainage_ray.report.statistics_tables import Topic, topics
 from brainage_ray.report.table import Table
@@ -137,6 +138,7 @@ def _by_topic(
         "diagnoses": [p_value_figure(summary, arms)],
         "biomarker": [biomarker_figure(analysis, arms)],
         "people": [shift_figure(analysis, arms)],
+        "slices": [position_figure(analysis, arms, inputs.experiment.data.preprocessing.slice_origin)],
     }
 
 
@@ -167,9 +169,10 @@ def _cases(cases: Mapping[str, int]) -> str:
 
 def _openings(inputs: ReportInputs) -> str:
     models = sum(len(arm.mae.seeds) for arm in inputs.summary.arms)
-    opened = len(inputs.test_openings)
-    text = f"The test split was opened {count(opened, 'time')}, for {count(models, 'final model')}."
-    return f"{text} {opened - models} more than the models of this report." if opened > models else text
+    opened, needed = len(inputs.test_openings), models + bool(inputs.analysis.ridge)
+    baseline = " and the classical baseline" if inputs.analysis.ridge else ""
+    text = f"The test split was opened {count(opened, 'time')}, for {count(models, 'final model')}{baseline}."
+    return f"{text} {opened - needed} more than this report needs." if opened > needed else text
 
 
 def _render(template: str, content: Mapping[str, Any], escape: bool) -> str:

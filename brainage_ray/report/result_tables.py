@@ -15,7 +15,7 @@ from brainage_ray.report.inputs import ReportInputs, StudyReport
 from brainage_ray.report.reference import Published, Reference
 from brainage_ray.report.statistics_cells import by_arm, grouped, signed
 from brainage_ray.report.table import Row, Table
-from brainage_ray.report.text import NOTHING, listed, mean_sd, number, p_mean_max
+from brainage_ray.report.text import NOTHING, count, listed, mean_sd, number, p_mean_max
 
 _PUBLISHED = {"MCI", "AD"}
 """The diagnoses that the publication compares."""
@@ -45,6 +45,9 @@ def mae_table(inputs: ReportInputs, reference: Reference | None) -> Table:
     test = header.index("Test MAE")
     null = f"Null model: always {number(summary.null.age_years, 1)}"
     rows.append(Row(_aside(null, {test: number(summary.null.mae_years)}, header), aside=True))
+    ridge = inputs.analysis.ridge
+    if ridge:
+        rows.append(Row(_aside("Ridge on tissue shares", {test: number(ridge.mae_years)}, header), aside=True))
     if reference:
         works = sorted(reference.literature_test_mae.items(), key=lambda item: item[1])
         rows += [Row(_aside(f"{work}*", {test + 1: number(mae)}, header), aside=True) for work, mae in works]
@@ -133,6 +136,10 @@ def _mae_notes(inputs: ReportInputs, reference: Reference | None) -> tuple[str, 
         "over the seeds. Validation: the trial that the search chose, mean (sd) over its seeds where it has several."
     ]
     notes += [f"{NOTHING} {arm.arm}: {arm.mae.reason}." for arm in summary.arms if arm.mae.reason]
+    if ridge := inputs.analysis.ridge:
+        notes.append(f"Ridge: the classical baseline, ridge regression on the shares of dark, grey and bright brain by "
+                     f"height, fitted on the same {count(ridge.n_training, 'scan')} as the final models.")  # fmt: skip
+        notes += [f"{NOTHING} Ridge: {ridge.reason}."] if ridge.reason else []
     if reference:
         notes.append(f"* Other data, not comparable row by row: {reference.citation} ({reference.data}). "
                      "Difference: ours less theirs.")  # fmt: skip
@@ -151,6 +158,8 @@ def _mae_numbers(inputs: ReportInputs, reference: Reference | None) -> pd.DataFr
         by_seed = {f"test_seed_{seed}_years": value for seed, value in seeds}
         rows.append(validation | test | by_seed | _published_numbers(reference, arm.arm, (mean, arm.mae.mean_years)))
     rows.append({"arm": "null model", "test_mean_years": inputs.summary.null.mae_years})
+    if ridge := inputs.analysis.ridge:
+        rows.append({"arm": "ridge", "test_mean_years": ridge.mae_years})
     return pd.DataFrame(rows)
 
 

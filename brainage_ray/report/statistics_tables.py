@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from brainage_ray.report.inputs import ReportInputs
+from brainage_ray.report.slice_results import rules_table
 from brainage_ray.report.statistics_bias import bias_deltas_table, bias_pairs_table, bias_table
 from brainage_ray.report.statistics_deltas import (
     contrasts_table,
@@ -44,7 +45,7 @@ class Topic:
 def topics(inputs: ReportInputs) -> tuple[Topic, ...]:
     """Return the questions that the experiment can be asked; those with nothing to tell are left out."""
     every = (_errors(inputs), _arms(inputs), _diagnoses(inputs), _bias(inputs), _biomarker(inputs), _followed(inputs),
-             _people(inputs))  # fmt: skip
+             _people(inputs), _slices(inputs))  # fmt: skip
     return tuple(topic for topic in every if topic.tables or topic.missing)
 
 
@@ -129,6 +130,16 @@ def _biomarker(inputs: ReportInputs) -> Topic:
         "Is the better brain-age model the better biomarker?",
         f"If it were, the arms with the smaller error would separate the sickest groups better. {answer}",
         [("the rank correlation of error and separation", biomarker_table(inputs.analysis))],
+    )
+
+
+def _slices(inputs: ReportInputs) -> Topic:
+    return _topic(
+        "slices",
+        "Which slices tell the age?",
+        "A scan's brain age is put together from its slices: where along the brain they err, and what another rule of "
+        "putting them together would give.",
+        [("the rules of aggregation", rules_table(inputs.analysis, list(inputs.experiment.arms)))],
     )
 
 

@@ -127,10 +127,17 @@ def test_the_rules_of_aggregation_stand_beside_the_results(result, workspace):
         assert {place["n_slices"] for place in slices["positions"]} == {arm.mae.n_scans}
 
 
-def test_the_test_split_was_opened_once_per_final_model(result, workspace):
+def test_the_test_split_was_opened_once_per_final_model_and_for_the_baseline(result, workspace):
     lines = (workspace / "tiny" / "test_ledger.jsonl").read_text().splitlines()
-    assert len(lines) == 4
-    assert len({json.loads(line)["model"] for line in lines}) == 4
+    assert len(lines) == 5
+    assert len({json.loads(line)["model"] for line in lines}) == 5
+
+
+def test_the_classical_baseline_stands_beside_the_networks(result, workspace):
+    ridge = json.loads((workspace / "tiny" / "analysis.json").read_text())["ridge"]
+    assert ridge["n_scans"] == result.summary.null.n_scans
+    assert ridge["n_training"] == result.summary.null.n_training
+    assert 0 < ridge["mae_years"] < result.summary.null.mae_years
 
 
 def test_mlflow_holds_the_nested_runs(result, workspace):
@@ -182,7 +189,7 @@ def test_a_new_seed_redoes_just_the_refit_that_needs_it(result, file, workspace,
     parts = {Path(path).relative_to(copy / "tiny").parts[0] for path in changed}
     assert not parts & {"store", "pretraining", "search"}
     assert all("seed-2" in path for path in changed if "/refit/" in path)
-    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 6
+    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 7
 
 
 def test_a_report_of_other_settings_is_not_done(result, file, workspace):
@@ -201,7 +208,7 @@ def test_the_mae_is_of_those_who_train_whatever_groups_the_delta_table_has(resul
     predictions = pd.read_parquet(copy / "tiny" / "predictions.parquet")
     assert set(predictions["diagnosis"]) > {"AD"}
     assert "of other diagnoses are in no table" in other.page.read_text()
-    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 4
+    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 5
 
 
 def test_a_database_that_was_deleted_is_filled_again(result, file, workspace, tmp_path):
@@ -213,7 +220,7 @@ def test_a_database_that_was_deleted_is_filled_again(result, file, workspace, tm
     run_experiment(load_experiment(file), copy)
     assert has_models(copy, "tiny")
     assert len(list((copy / "artifacts" / "tiny").glob("*/artifacts/report/index.html"))) == 1
-    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 4
+    assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 5
     shutil.rmtree(copy / "tiny" / "models")
     assert pull("tiny", tmp_path / "from mlflow", copy).arm == result.winner
 

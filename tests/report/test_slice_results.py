@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from report_inputs import inputs_of
+
+from brainage_ray.report.page import write_report
+from brainage_ray.report.result_tables import mae_table
+from brainage_ray.report.slice_results import position_figure, rules_table
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return inputs_of(arms=2, seeds=2)
+
+
+def test_each_arm_is_a_line_along_the_brain(inputs):
+    from matplotlib.figure import Figure
+
+    arms = list(inputs.experiment.arms)
+    spec = position_figure(inputs.analysis, arms, "grid")
+    axes = Figure().add_subplot()
+    spec.panels[0].draw(axes)
+    assert [len(line.get_xdata()) for line in axes.lines] == [40, 40]
+    found = inputs.analysis.slices[arms[0]].positions
+    assert list(axes.lines[0].get_ydata()) == [row.mae_years for row in found]
+    assert "lowest slice" in axes.get_xlabel()
+    assert position_figure(replace(inputs.analysis, slices={}), arms, "grid") is None
+
+
+def test_the_rules_stand_side_by_side_and_the_best_on_validation_is_named(inputs):
+    arms = list(inputs.experiment.arms)
+    table = rules_table(inputs.analysis, arms)
+    assert table.header[1:4] == ("median: validation", "mean: validation", "trimmed: validation")
+    for row, arm in zip(table.rows, arms, strict=True):
+        slices = inputs.analysis.slices[arm]
+        assert row.cells[-2:] == ("median", slices.best_on_validation)
+        assert row.cells[4] == f"{slices.rules[0].test_years:.2f}"
+    assert len(table.numbers) == 6
+    assert rules_table(replace(inputs.analysis, slices={}), arms) is None
+
+
+def test_the_classical_baseline_is_a_row_of_the_first_table(inputs, tmp_path):
+    table = mae_table(inputs, None)
+    (row,) = [row for row in table.rows if row.cells[0].startswith("Ridge")]
+    assert "4.61" in row.cells
+    assert row.aside
+    assert table.numbers.set_index("arm").loc["ridge", "test_mean_years"] == 4.61
+    page = write_report(inputs, tmp_path).read_text()
+    assert "and the classical baseline" in page
+    assert "Which slices tell the age?" in page
+    assert (tmp_path / "figures" / "slice_positions.png").is_file()
