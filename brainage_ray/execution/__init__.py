@@ -8,7 +8,6 @@ from brainage_ray.execution.journal import load_study_result
 from brainage_ray.execution.parallel import parallel_map
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
 from brainage_ray.execution.search import run_study
-from brainage_ray.execution.session import trial_runs
 from brainage_ray.execution.study import count_trials
 from brainage_ray.execution.train_jobs import run_training_jobs
 
@@ -26,5 +25,4 @@ __all__ = [
     "parallel_map",
     "run_study",
     "run_training_jobs",
-    "trial_runs",
 ]

@@ -12,7 +12,8 @@ from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.arm_analysis import Predicted
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.evaluation.slice_ages import SliceAges
-from brainage_ray.execution import StudyPlan, trial_runs
+from brainage_ray.execution import StudyPlan
+from brainage_ray.execution.session import trial_runs
 from brainage_ray.pipeline.select import Selected
 from brainage_ray.training import read_slice_years, select_scans
 
