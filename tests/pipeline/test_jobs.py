@@ -54,7 +54,9 @@ def model(prepared, tmp_path):
 
 def test_a_final_model_predicts_on_all_cores(model, monkeypatch):
     threads = []
-    monkeypatch.setattr(refit, "predict_slice_years", lambda run, fit, split: threads.append(run.threads) or np.zeros(0))
+    monkeypatch.setattr(
+        refit, "predict_slice_years", lambda run, fit, split: threads.append(run.threads) or np.zeros(0)
+    )
     model.slice_years(None)
     assert threads == [os.cpu_count()]
 
