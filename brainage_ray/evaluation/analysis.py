@@ -15,6 +15,7 @@ from brainage_ray.evaluation.biomarker import BiomarkerCorrelation, Scans, mae_a
 from brainage_ray.evaluation.predictions import ScanPredictions, pivot_predictions
 from brainage_ray.evaluation.pretraining_effect import ArmFactors, PretrainingEffect, pretraining_effect
 from brainage_ray.evaluation.ridge import RidgeResult
+from brainage_ray.evaluation.scan_intervals import UncertaintyAnalysis
 from brainage_ray.evaluation.slice_ages import SliceAnalysis
 
 
@@ -22,9 +23,11 @@ from brainage_ray.evaluation.slice_ages import SliceAnalysis
 class Beside:
     """Results that need more than the table of predictions."""
 
-    slices: Mapping[str, SliceAnalysis] = field(default_factory=dict)
+    slices: dict[str, SliceAnalysis] = field(default_factory=dict)
     """By arm."""
     ridge: RidgeResult | None = None
+    uncertainty: dict[str, UncertaintyAnalysis] = field(default_factory=dict)
+    """By arm."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Analysis:
     """By arm: the error by position and rule of aggregation, of the scans that count for the MAE."""
     ridge: RidgeResult | None
     """The classical baseline; None where it was not asked for."""
+    uncertainty: Mapping[str, UncertaintyAnalysis]
+    """By arm: of every test scan, and how it agrees with the errors of those that count for the MAE."""
 
     def arm(self, name: str) -> ArmAnalysis:
         """Return one arm's statistics."""
@@ -80,7 +85,7 @@ def analyse(
         analyse_arm(arm, _of(counted, arm), _of(every, arm), validation.get(arm), how) for arm in counted.brain_ages
     )
     beside = beside or Beside()
-    return Analysis(arms, *_between(counted, factors, how), beside.slices, beside.ridge)
+    return Analysis(arms, *_between(counted, factors, how), beside.slices, beside.ridge, beside.uncertainty)
 
 
 def _between(

@@ -5,7 +5,6 @@ Time is the difference of ages, years.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import f, f_oneway, ttest_1samp
-from statsmodels.regression.linear_model import OLS
-from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.bias import finite_pair
@@ -55,22 +52,6 @@ class GroupSlope:
     """Two-sided t-test of no change."""
     reason: str = ""
     """Why a number is None."""
-
-
-@dataclass(frozen=True)
-class MixedSlope:
-    """One slope for all, from a linear mixed model with an intercept a person."""
-
-    n_persons: int
-    n_scans: int
-    slope: float | None = None
-    """Years of delta a year."""
-    standard_error: float | None = None
-    interval: tuple[float, float] | None = None
-    """95 %, Wald."""
-    p: float | None = None
-    reason: str = ""
-    """Why the numbers are missing."""
 
 
 @dataclass(frozen=True)
@@ -130,56 +111,6 @@ def slopes_by_diagnosis(
     """
     baseline = np.asarray(diagnosis, dtype=object)[slopes.first_scan]
     return tuple(_mean_slope(slopes.slopes[:, baseline == name], name) for name in diagnoses)
-
-
-def mixed_slope(delta: NDArray[Any], age: NDArray[Any], person: NDArray[Any]) -> MixedSlope:
-    """Fit delta = intercept of the person + slope x (age - the person's mean age) by REML.
-
-    Age is centred within people, so that the slope is change and not the difference between younger
-    and older people (Neuhaus and Kalbfleisch, Biometrics 54:638, 1998). People scanned once take part.
-
-    Args:
-        delta: [n_scans], years; of one diagnosis, and of one seed or averaged over seeds.
-        age: [n_scans], years.
-        person: [n_scans], who.
-
-    Raises:
-        DataError: as person_slopes.
-    """
-    values, true, rows = _by_person(np.asarray(delta)[None], age, person)
-    n_people, n_scans = len(rows), len(true)
-    years, within, codes = np.zeros(n_scans), np.zeros(n_scans), np.zeros(n_scans, dtype=np.int64)
-    for code, row in enumerate(rows):
-        years[row], within[row] = true[row] - true[row].mean(), values[0, row] - values[0, row].mean()
-        codes[row] = code
-    if sum(np.ptp(true[row]) >= SHORTEST_SPAN_YEARS for row in rows) < 3:
-        return MixedSlope(n_people, n_scans, reason="fewer than three people were followed")
-    residual = within - np.polynomial.Polynomial.fit(years, within, 1)(years)
-    if np.ptp(residual) <= 1e-6 * max(1.0, np.ptp(values)):
-        return MixedSlope(n_people, n_scans, reason="each person's deltas lie on one line, all with the same slope")
-    slope, error, low, high, p = _fit_mixed(values[0], years, codes)
-    if not np.isfinite([slope, error, low, high, p]).all():
-        return MixedSlope(n_people, n_scans, reason="the mixed model did not converge")
-    return MixedSlope(n_people, n_scans, slope, error, (low, high), p)
-
-
-def _fit_mixed(delta: NDArray[np.float64], years: NDArray[np.float64], codes: NDArray[np.int64]) -> tuple[float, ...]:
-    """Return slope, standard error, 95 % interval and p; NaN where the fit did not converge.
-
-    Where the likelihood is highest without variance between people, the optimiser has nowhere to settle and
-    the model is that of least squares.
-    """
-    design = np.stack([np.ones(len(delta)), years], axis=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the boundary and of convergence, which are both looked at
-        model = MixedLM(delta, design, groups=codes)
-        fit = model.fit()
-        none = MixedLMParams.from_components(fe_params=fit.fe_params, cov_re=np.full((1, 1), 1e-8))
-        if model.loglike(none, profile_fe=True) >= fit.llf:
-            fit = OLS(delta, design).fit(use_t=False)
-        elif not fit.converged:
-            return (np.nan,) * 5
-        return tuple(float(x) for x in (fit.params[1], fit.bse[1], *fit.conf_int()[1], fit.pvalues[1]))
 
 
 def repeat_reliability(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from brainage_ray import __version__
-from brainage_ray.config import FitResult
+from brainage_ray.config import FitResult, RefitConfig, SegmentationPretraining
 from brainage_ray.config.base import digest
 from brainage_ray.data import StoredSplit, TestLedger, atomic_write
 from brainage_ray.pipeline.evaluate import TEST_LEDGER
@@ -28,6 +28,7 @@ from brainage_ray.report import (
     ReportInputs,
     SampleSlices,
     StudyReport,
+    TrainingHours,
     Transfer,
     TrialReport,
     write_report,
@@ -160,7 +161,35 @@ def _provenance(session: Session, results: Results) -> Provenance:
         versions={name: version(name) for name in VERSIONS} | {"Python": platform.python_version()},
         hardware=_hardware(results),
         stage_seconds=read_timings(session.folder),
+        training_hours=_training_hours(session, results),
     )
+
+
+def _training_hours(session: Session, results: Results) -> dict[str, TrainingHours]:
+    """Sum the seconds of all trainings by stage, and what they held of GPUs."""
+    experiment, held = session.experiment, session.experiment.resources
+    hours: dict[str, TrainingHours] = {}
+    for node, fits in results.pretrained.fits.items():
+        name = node.chain[-1]
+        gpus = held.gpus_per_worker * _together(experiment.pretraining[name])
+        before = hours.get(f"pretrain {name}", TrainingHours(0, 0))
+        more = _hours([fit.seconds for fit in fits], gpus)
+        hours[f"pretrain {name}"] = TrainingHours(before.training + more.training, before.gpu + more.gpu)
+    for arm, study in results.searched.studies.items():
+        hours[f"search {arm}"] = _hours([trial.seconds for trial in study.trials], held.gpus_per_trial)
+    refits = [model.fit.seconds for model in results.models]
+    hours["refit"] = _hours(refits, held.gpus_per_worker * _together(experiment.refit))
+    return hours
+
+
+def _together(job: object) -> int:
+    """Return how many workers fit one run together."""
+    return job.workers if isinstance(job, SegmentationPretraining | RefitConfig) and job.parallel == "ddp" else 1
+
+
+def _hours(seconds: Sequence[float], gpus: float) -> TrainingHours:
+    hours = sum(seconds) / 3600
+    return TrainingHours(hours, hours * gpus)
 
 
 def _fits(results: Results) -> list[FitResult]:

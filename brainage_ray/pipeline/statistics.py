@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,8 @@ from brainage_ray.evaluation.analysis import Analysis, Beside, analyse
 from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.evaluation.pretraining_effect import factors_of
-from brainage_ray.evaluation.slice_ages import SliceAges, SliceAnalysis, analyse_slices
+from brainage_ray.evaluation.scan_intervals import analyse_uncertainty
+from brainage_ray.evaluation.slice_ages import SliceAges, analyse_slices
 from brainage_ray.pipeline.baseline import evaluate_ridge
 from brainage_ray.pipeline.evaluate import SLICE_POSITIONS, SLICE_YEARS, prediction_file
 from brainage_ray.pipeline.prepare import Prepared
@@ -40,30 +43,39 @@ def analyse_results(session: Session, results: Results) -> Analysis:
     readings = validation_readings(session, results.prepared, results.pretrained, results.searched)
     validation: dict[str, Predicted] = {arm: reading.predicted() for arm, reading in readings.items()}
     factors = factors_of(experiment.arms, experiment.pretraining)
-    slices = {arm: _slices(session, results, arm, readings.get(arm)) for arm in experiment.arms}
-    found = {arm: analysed for arm, analysed in slices.items() if analysed}
-    beside = Beside(found, evaluate_ridge(session, results.prepared))
+    beside = Beside(ridge=evaluate_ridge(session, results.prepared))
+    for arm in experiment.arms:
+        _read_slices(session, results, arm, readings.get(arm), beside)
     one = experiment.evaluation.one_scan_per_subject
     return analyse(results.predictions, one, validation, factors, how, beside)
 
 
-def _slices(session: Session, results: Results, arm: str, reading: Reading | None) -> SliceAnalysis | None:
-    """Analyse the slices of the healthy test scans that count; None where there is no such scan."""
+def _read_slices(session: Session, results: Results, arm: str, reading: Reading | None, beside: Beside) -> None:
+    """Put what the slices say beside the predictions: of all test scans, and of the healthy ones that count."""
     models = [model for model in results.models if model.arm == arm]
     tables = [pd.read_parquet(prediction_file(session, results.prepared, model)) for model in models]
     evaluation, healthy = session.experiment.evaluation, session.experiment.training.diagnoses
-    scans = baseline_scans(tables[0]) if evaluation.one_scan_per_subject == "baseline" else tables[0]
-    scans = scans[scans["diagnosis"].isin(healthy)]
-    if scans.empty:
-        return None
+    scans = tables[0]
+    counted = scans["diagnosis"].isin(healthy)
+    if evaluation.one_scan_per_subject == "baseline":
+        counted &= scans.index.isin(baseline_scans(scans).index)
+    validation, rule = None if reading is None else reading.slices(), evaluation.aggregate
+    if counted.any():
+        beside.slices[arm] = analyse_slices(_slices(tables, scans[counted].index), validation, rule)
+    every = _slices(tables, scans.index)
+    beside.uncertainty[arm] = analyse_uncertainty(scans, counted.to_numpy(), every, validation, rule)
+
+
+def _slices(tables: Sequence[pd.DataFrame], rows: pd.Index) -> SliceAges:
+    """Return the slices of some test scans, as each model read them."""
+    scans = tables[0].loc[rows]
     positions = [np.asarray(row, dtype=np.float64) for row in scans[SLICE_POSITIONS]]
-    test = SliceAges(
-        years=np.stack([np.concatenate(list(table.loc[scans.index, SLICE_YEARS])) for table in tables]),
+    return SliceAges(
+        years=np.stack([np.concatenate(list(table.loc[rows, SLICE_YEARS])) for table in tables]),
         scan=np.repeat(np.arange(len(scans)), [len(row) for row in positions]),
         position_mm=np.concatenate(positions),
         age=scans["age_years"].to_numpy(dtype=np.float64),
     )
-    return analyse_slices(test, None if reading is None else reading.slices(), evaluation.aggregate)
 
 
 def validation_readings(

@@ -7,6 +7,7 @@ from brainage_ray.report.inputs import (
     ReportInputs,
     SampleSlices,
     StudyReport,
+    TrainingHours,
     Transfer,
     TrialReport,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "ReportInputs",
     "SampleSlices",
     "StudyReport",
+    "TrainingHours",
     "Transfer",
     "TrialReport",
     "write_report",

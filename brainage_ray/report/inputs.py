@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
@@ -96,6 +96,16 @@ class SampleSlices:
 
 
 @dataclass(frozen=True)
+class TrainingHours:
+    """What the trainings of a stage held, summed over all of them, also where they ran side by side."""
+
+    training: float
+    """Hours."""
+    gpu: float
+    """GPU-hours: hours times the GPUs, or the share of one, that each training held."""
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where, when and from what the numbers were made."""
 
@@ -111,6 +121,8 @@ class Provenance:
     """For example {"GPU": "1 x NVIDIA H200"}."""
     stage_seconds: Mapping[str, float]
     """Wall clock by stage, in the order of the stages."""
+    training_hours: Mapping[str, TrainingHours] = field(default_factory=dict)
+    """By stage that trains."""
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from brainage_ray.report.training_figures import (
     slices_figure,
     validation_figure,
 )
+from brainage_ray.report.uncertainty_results import coverage_figure
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _by_topic(
         "biomarker": [biomarker_figure(analysis, arms)],
         "people": [shift_figure(analysis, arms)],
         "slices": [position_figure(analysis, arms, inputs.experiment.data.preprocessing.slice_origin)],
+        "uncertainty": [coverage_figure(analysis, arms)],
     }
 
 

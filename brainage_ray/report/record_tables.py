@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from brainage_ray.report.inputs import ReportInputs, StudyReport, Transfer
+from brainage_ray.report.inputs import ReportInputs, StudyReport, TrainingHours, Transfer
 from brainage_ray.report.table import Row, Table
 from brainage_ray.report.text import NOTHING, duration, number, setting
 
@@ -105,12 +105,25 @@ def versions_table(inputs: ReportInputs) -> Table:
 
 
 def time_table(inputs: ReportInputs) -> Table:
-    """Make the table of wall-clock time by stage."""
-    seconds = inputs.provenance.stage_seconds
-    rows = [Row((stage, duration(value))) for stage, value in seconds.items()]
-    rows.append(Row(("all stages", duration(sum(seconds.values()))), aside=True))
-    numbers = pd.DataFrame({"stage": list(seconds), "seconds": list(seconds.values())})
-    return Table("time", "Wall-clock time", ("Stage", "Time"), tuple(rows), (), numbers)
+    """Make the table of time by stage: wall clock, and what its trainings took together."""
+    seconds, hours = inputs.provenance.stage_seconds, inputs.provenance.training_hours
+    rows = [Row((stage, duration(value), *_hours(hours.get(stage)))) for stage, value in seconds.items()]
+    whole = TrainingHours(sum(one.training for one in hours.values()), sum(one.gpu for one in hours.values()))
+    rows.append(Row(("all stages", duration(sum(seconds.values())), *_hours(whole)), aside=True))
+    numbers = pd.DataFrame([
+        {"stage": stage, "seconds": value, "training_hours": getattr(hours.get(stage), "training", None),
+         "gpu_hours": getattr(hours.get(stage), "gpu", None)}
+        for stage, value in seconds.items()
+    ])  # fmt: skip
+    notes = (
+        "Training: summed over all trainings of the stage, also those side by side and those that another experiment "
+        "in the workspace had done before. GPU-hours: training times the GPUs that each held.",
+    )
+    return Table("time", "Time", ("Stage", "Wall clock", "Training", "GPU-hours"), tuple(rows), notes, numbers)
+
+
+def _hours(hours: TrainingHours | None) -> tuple[str, str]:
+    return (duration(3600 * hours.training), number(hours.gpu)) if hours else (NOTHING, NOTHING)
 
 
 def _describe(group: pd.DataFrame) -> tuple[str, ...]:

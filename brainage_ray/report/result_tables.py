@@ -12,7 +12,7 @@ from brainage_ray.evaluation.comparisons import PairComparison
 from brainage_ray.evaluation.metrics import sample_sd
 from brainage_ray.evaluation.summary import ArmSummary, Summary
 from brainage_ray.report.inputs import ReportInputs, StudyReport
-from brainage_ray.report.reference import Published, Reference
+from brainage_ray.report.reference import Published, PublishedArm, Reference
 from brainage_ray.report.statistics_cells import by_arm, grouped, signed
 from brainage_ray.report.table import Row, Table
 from brainage_ray.report.text import NOTHING, count, listed, mean_sd, number, p_mean_max
@@ -77,7 +77,7 @@ def delta_table(summary: Summary, reference: Reference | None) -> Table:
         rows.append(Row(tuple(cells), arm=arm.arm))
     return Table(
         "delta", "Brain-age delta on the test split, years", tuple(header), tuple(rows),
-        _delta_notes(summary, published is not None), _delta_numbers(summary.arms),
+        _delta_notes(summary, published is not None), _delta_numbers(summary.arms, shown, published),
     )  # fmt: skip
 
 
@@ -199,8 +199,22 @@ def _delta_notes(summary: Summary, published: bool) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _delta_numbers(arms: Sequence[ArmSummary]) -> pd.DataFrame:
-    return pd.DataFrame([{"arm": arm.arm, **asdict(group)} for arm in arms for group in arm.deltas])
+def _delta_numbers(
+    arms: Sequence[ArmSummary], shown: PairComparison | None, published: Mapping[str, PublishedArm] | None
+) -> pd.DataFrame:
+    """One row an arm and diagnosis; what belongs to the pair of diagnoses stands in each row of its arm."""
+    rows = []
+    for arm in arms:
+        pair = arm.pair(shown.first, shown.second) if shown else None
+        beside: dict[str, float | str | None] = {}
+        if pair:
+            beside = {"pair": f"{pair.first} vs {pair.second}", "p_mean": pair.p_mean, "p_max": pair.p_max}
+        if published:
+            p = published[arm.arm].refit_test_p
+            difference = _less(pair.p_mean if pair else None, p.mean)
+            beside |= {"published_p_mean": p.mean, "published_p_max": p.max, "p_difference": difference}
+        rows += [{"arm": arm.arm, **asdict(group), **beside} for group in arm.deltas]
+    return pd.DataFrame(rows)
 
 
 def _aside(name: str, cells: Mapping[int, str], header: Sequence[str]) -> tuple[str, ...]:

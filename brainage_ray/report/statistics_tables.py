@@ -26,6 +26,7 @@ from brainage_ray.report.statistics_errors import (
 )
 from brainage_ray.report.table import Table
 from brainage_ray.report.text import listed
+from brainage_ray.report.uncertainty_results import scans_table, uncertainty_table
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Topic:
 def topics(inputs: ReportInputs) -> tuple[Topic, ...]:
     """Return the questions that the experiment can be asked; those with nothing to tell are left out."""
     every = (_errors(inputs), _arms(inputs), _diagnoses(inputs), _bias(inputs), _biomarker(inputs), _followed(inputs),
-             _people(inputs), _slices(inputs))  # fmt: skip
+             _people(inputs), _slices(inputs), _uncertainty(inputs))  # fmt: skip
     return tuple(topic for topic in every if topic.tables or topic.missing)
 
 
@@ -140,6 +141,20 @@ def _slices(inputs: ReportInputs) -> Topic:
         "A scan's brain age is put together from its slices: where along the brain they err, and what another rule of "
         "putting them together would give.",
         [("the rules of aggregation", rules_table(inputs.analysis, list(inputs.experiment.arms)))],
+    )
+
+
+def _uncertainty(inputs: ReportInputs) -> Topic:
+    arms = list(inputs.experiment.arms)
+    return _topic(
+        "uncertainty",
+        "How sure is a single brain age?",
+        "The seeds' models and a scan's slices disagree, and where they disagree more the brain age should be less "
+        "certain.",
+        [
+            ("the uncertainty", uncertainty_table(inputs.analysis, arms)),
+            ("the scans", scans_table(inputs.analysis, arms)),
+        ],
     )
 
 

@@ -4,7 +4,7 @@ Loads neither Ray nor MLflow nor Optuna: it runs by itself on any machine that h
 """
 
 from brainage_ray.training.checkpoint import read_result, read_slice_years
-from brainage_ray.training.inference import load_fitted, predict_ages, predict_slice_years, predict_slices
+from brainage_ray.training.inference import load_fitted, predict_slice_years, predict_slices
 from brainage_ray.training.loop import epochs, train
 from brainage_ray.training.recorder import EpochRecorder, Recorder, RunInfo, Status, ignore
 from brainage_ray.training.selection import select_scans
@@ -17,7 +17,6 @@ __all__ = [
     "epochs",
     "ignore",
     "load_fitted",
-    "predict_ages",
     "predict_slice_years",
     "predict_slices",
     "read_result",

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from brainage_ray.config.run import FitResult, TrainingRun
 from brainage_ray.data.store import StoredSplit
 from brainage_ray.errors import WeightsError
-from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.models import AgeModel, build_age_model, load_state
 from brainage_ray.training.batches import Slices, load_slices
 from brainage_ray.training.device import resolve_device, runtime
@@ -95,31 +94,3 @@ def predict_slice_years(run: TrainingRun, fit: FitResult, split: StoredSplit) ->
         model = load_fitted(run, fit).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         values = predict_slices(model, split, device)
     return values.astype(np.float64) * fit.target_sd_years + fit.target_mean_years
-
-
-def predict_ages(run: TrainingRun, fit: FitResult, split: StoredSplit) -> NDArray[np.float64]:
-    """Return the brain age of each scan of a split [n_scans], years; see predict_slice_years.
-
-    Raises:
-        WeightsError: see load_fitted.
-        DataError: the network's output is not finite.
-    """
-    return aggregate_slices(predict_slice_years(run, fit, split), split.slice_scan, len(split.scans), run.aggregate)
-
-
-def slices_to_years(
-    values: NDArray[np.float32], split: StoredSplit, run: TrainingRun, target: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Return the brain age of each scan [n_scans], years, from its slices' standardised ages.
-
-    Args:
-        values: [n_slices], standardised.
-        split: says which scan each slice belongs to.
-        run: names the rule of aggregation.
-        target: mean and sd that standardised the ages, years.
-
-    Raises:
-        DataError: a value is not finite.
-    """
-    years = values.astype(np.float64) * target[1] + target[0]
-    return aggregate_slices(years, split.slice_scan, len(split.scans), run.aggregate)

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from brainage_ray.config.run import TrainingRun
 from brainage_ray.data.store import StoredSplit
 from brainage_ray.errors import DataError
+from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.metrics import mean_absolute_error
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.models import build_age_model, build_segmentation_model
 from brainage_ray.training.batches import Batch, Slices
 from brainage_ray.training.distributed import rank_and_size, sum_over_workers
-from brainage_ray.training.inference import SLICES_AT_A_TIME, predict_rows, slices_to_years
+from brainage_ray.training.inference import SLICES_AT_A_TIME, predict_rows
 
 TUMOUR_CLASSES = ("necrosis", "oedema", "enhancing")
 """Names of the classes 1, 2 and 3; 0 is everything else."""
@@ -95,12 +96,12 @@ class AgeTask:
         found = sum_over_workers(values).cpu().numpy()
         if not np.isfinite(found).all():
             return Score({"validation_mae": float("nan")})
-        ages = slices_to_years(found, slices.split, self.run, self.target)
+        mean, sd = self.target
+        years = np.asarray(found * sd + mean, dtype=np.float32)
+        ages = aggregate_slices(years, slices.split.slice_scan, len(slices.split.scans), self.run.aggregate)
         scans = slices.split.scans.reset_index(drop=True)
         counts = (baseline_scans(scans) if self.run.one_scan_per_subject == "baseline" else scans).index.to_numpy()
         truth = scans["age_years"].to_numpy(dtype=np.float64)
-        mean, sd = self.target
-        years = np.asarray(found * sd + mean, dtype=np.float32)
         return Score({"validation_mae": mean_absolute_error(ages[counts], truth[counts])}, years)
 
 

@@ -14,7 +14,6 @@ from brainage_ray.evaluation.longitudinal import (
     REPEAT_WINDOW_YEARS,
     PersonSlopes,
     icc_oneway,
-    mixed_slope,
     person_slopes,
     repeat_reliability,
     slopes_by_diagnosis,
@@ -91,63 +90,6 @@ def test_adding_a_drift_adds_it_to_every_slope_and_nothing_to_a_p_of_differences
     deltas, age, person = cohort(seed)
     before, after = person_slopes(deltas, age, person), person_slopes(deltas + drift * age, age, person)
     np.testing.assert_allclose(after.slopes, before.slopes + drift, atol=1e-8)
-
-
-@LAW
-@given(seed=st.integers(0, 999))
-def test_mixed_slope_is_the_pooled_slope_within_people(seed):
-    """For centred ages generalised least squares is least squares with one dummy a person, as statsmodels OLS fits."""
-    deltas, age, person = cohort(seed, n_seeds=1)
-    mixed = mixed_slope(deltas[0], age, person)
-    dummies = pd.get_dummies(pd.Series(person), dtype=float)
-    ols = sm.OLS(deltas[0], np.column_stack([age, dummies])).fit()
-    assert mixed.slope == pytest.approx(ols.params[0], abs=1e-5)
-    assert mixed.interval[0] < mixed.slope < mixed.interval[1]
-    assert (mixed.n_persons, mixed.n_scans) == (12, len(age))
-
-
-def test_mixed_slope_is_that_of_the_formula_interface():
-    deltas, age, person = cohort(3, n_people=30, n_seeds=1)
-    table = pd.DataFrame({"delta": deltas[0], "person": person, "age": age})
-    table["years"] = table["age"] - table.groupby("person")["age"].transform("mean")
-    fit = smf.mixedlm("delta ~ years", table, groups="person").fit()
-    mixed = mixed_slope(deltas[0], age, person)
-    assert mixed.slope == pytest.approx(fit.params["years"], abs=1e-6)
-    assert mixed.standard_error == pytest.approx(fit.bse["years"], rel=1e-4)
-    assert mixed.p == pytest.approx(fit.pvalues["years"], rel=1e-2, abs=1e-12)
-    assert mixed.interval == pytest.approx(tuple(fit.conf_int().loc["years"]), abs=1e-4)
-
-
-@pytest.mark.parametrize("seed", [20, 30, 38, 52])
-def test_without_variance_between_people_the_mixed_model_is_least_squares(seed):
-    """The scans of a person differ more than people do: statsmodels OLS, normal distribution."""
-    rng = np.random.default_rng(seed)
-    person, age = np.repeat(np.arange(9), 3), np.tile([60.0, 61, 63], 9)
-    delta = rng.normal(0, 1, 27)
-    delta -= 0.9 * np.repeat(delta.reshape(9, 3).mean(axis=1), 3)
-    mixed = mixed_slope(delta, age, person)
-    ols = sm.OLS(delta, sm.add_constant(age)).fit(use_t=False)
-    assert (mixed.slope, mixed.standard_error, mixed.p) == pytest.approx((ols.params[1], ols.bse[1], ols.pvalues[1]))
-
-
-def test_no_mixed_slope_says_why():
-    person, age = np.repeat(np.arange(9), 3), np.tile([60.0, 61, 63], 9)
-    level = np.random.default_rng(0).normal(0, 4, 9)[person]
-    for delta in (np.zeros(27), 0.5 * age, level, level + 0.5 * age):
-        assert "same slope" in mixed_slope(delta, age, person).reason
-    assert mixed_slope(np.zeros(2), np.array([60.0, 70]), np.array([1, 1])).slope is None
-    assert mixed_slope(np.zeros(0), np.zeros(0), np.zeros(0)).reason == "fewer than three people were followed"
-
-
-@pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 5.0])
-def test_the_mixed_model_settles_on_nearly_every_cohort(spread):
-    settled = 0
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        person = np.repeat(np.arange(12), rng.integers(1, 5, 12))
-        age = rng.uniform(60, 80, 12)[person] + np.arange(len(person)) * 0.6
-        settled += not mixed_slope(spread * rng.normal(size=12)[person] + rng.normal(size=len(age)), age, person).reason
-    assert settled >= 39
 
 
 def test_shrout_and_fleiss_worked_example():

@@ -16,6 +16,7 @@ from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import COLUMNS
 from brainage_ray.evaluation.pretraining_effect import factors_of
 from brainage_ray.evaluation.ridge import RidgeResult
+from brainage_ray.evaluation.scan_intervals import SCAN, UncertaintyAnalysis, analyse_uncertainty
 from brainage_ray.evaluation.slice_ages import SliceAges, analyse_slices
 from brainage_ray.evaluation.summary import summarise
 from brainage_ray.report import (
@@ -24,6 +25,7 @@ from brainage_ray.report import (
     ReportInputs,
     SampleSlices,
     StudyReport,
+    TrainingHours,
     Transfer,
     TrialReport,
 )
@@ -184,8 +186,16 @@ def analysis_of(experiment: Experiment, predictions: pd.DataFrame) -> Analysis:
     beside = Beside(
         {arm: analyse_slices(slices_read(i), slices_read(i + 9), "median") for i, arm in enumerate(experiment.arms)},
         RidgeResult(n_training=600, n_scans=108, alpha=31.6, mae_years=4.61),
+        {arm: uncertainty_of(i) for i, arm in enumerate(experiment.arms)},
     )
     return analyse(predictions, one, validation_of(experiment.arms), factors, how, beside)
+
+
+def uncertainty_of(seed: int) -> UncertaintyAnalysis:
+    test = slices_read(seed + 30)
+    names = [("ADNI", f"{i:03d}_S_{i:04d}", "bl", f"I{i}", "CN") for i in range(len(test.age))]
+    counted = np.ones(len(names), dtype=bool)
+    return analyse_uncertainty(pd.DataFrame(names, columns=SCAN), counted, test, slices_read(seed + 60), "median")
 
 
 def slices_read(seed: int, people: int = 40, places: int = 40) -> SliceAges:
@@ -226,6 +236,7 @@ def inputs_of(arms: int = 2, seeds: int = 3, people: int = 240, **changes) -> Re
             versions={"brainage_ray": "0.1.0", "torch": "2.9.1", "ray": "2.52.0", "optuna": "4.6.0"},
             hardware={"GPU": "1 \N{MULTIPLICATION SIGN} NVIDIA H200", "CPU": "16 cores"},
             stage_seconds={"prepare": 312.4, "pretrain": 5025.0, "search": 9040.2, "refit": 1475.0, "evaluate": 33.1},
+            training_hours={"pretrain": TrainingHours(1.3, 1.3), "search": TrainingHours(9.5, 2.375)},
         ),
         "search_sentence": "Each epoch tells Optuna the validation MAE, averaged over the trial's seeds.",
         "pretraining": pretraining_of(sorted({arm.backbone.kind for arm in experiment.arms.values()})),

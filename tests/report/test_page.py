@@ -81,7 +81,7 @@ def test_every_section_is_there(html):
         "Sample slices",
         "Openings of the test split",
         "Weights that",
-        "Wall-clock time",
+        "GPU-hours",
     ):
         assert text in html
 
@@ -102,7 +102,7 @@ def test_figures_and_tables_are_files(report):
     figures = {path.name for path in (report / "figures").iterdir()}
     names = {"mae", "brain_age", "delta", "search", "search_curves", "refit_curves", "dice", "slices"}
     names |= {"delta_corrected", "bland_altman", "arms", "pretraining_effect", "p_values", "shift", "importance",
-              "parallel", "slice_positions"}  # fmt: skip
+              "parallel", "slice_positions", "coverage"}  # fmt: skip
     assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in (report / "figures").glob("*.png"))
     tables = {path.stem for path in (report / "tables").glob("*.csv")}
@@ -111,6 +111,7 @@ def test_figures_and_tables_are_files(report):
         "mae", "delta", "pairs", "settings", "transfers", "data", "ledger", "left_out", "test_openings", "time",
         "versions", "regression", "pretraining", "arms", "delta_tests", "contrasts", "people", "bias", "bias_delta",
         "bias_pairs", "shift_tests", "shift_sex", "shift_age_decade", "aggregation",
+        "uncertainty", "uncertainty_scans",
     }  # fmt: skip
 
 
@@ -154,6 +155,7 @@ def test_the_smallest_experiment_has_a_page_too(tmp_path):
     assert "Every pair" not in html
     assert {p.stem for p in (tmp_path / "figures").glob("*.svg")} == {
         "mae", "brain_age", "delta", "delta_corrected", "bland_altman", "shift", "slice_positions",
+        "coverage",
     }  # fmt: skip
 
 

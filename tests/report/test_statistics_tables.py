@@ -92,13 +92,13 @@ def test_every_question_is_asked_once_and_in_order(inputs):
     assert [topic.title.split(" ")[0:3] for topic in topics(inputs)] == [
         ["Does", "brain", "age"], ["Do", "the", "arms"], ["Does", "the", "delta"], ["Does", "regression", "to"],
         ["Is", "the", "better"], ["What", "do", "the"], ["Is", "the", "error"],
-        ["Which", "slices", "tell"],
+        ["Which", "slices", "tell"], ["How", "sure", "is"],
     ]  # fmt: skip
     names = [table.name for table in every_table(inputs)]
     assert names == [
         "regression", "pretraining", "arms", "delta_tests", "contrasts", "people", "bias", "bias_delta", "bias_pairs",
         "slopes", "reliability", "shift_tests", "shift_site", "shift_sex", "shift_age_decade",
-        "aggregation",
+        "aggregation", "uncertainty", "uncertainty_scans",
     ]  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from training_stores import TINY_UNET, make_run
 from brainage_ray.config import FitResult, TrainingConfig, TrainingRun
 from brainage_ray.data import SliceStore, TestLedger
 from brainage_ray.errors import WeightsError
+from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.models import build_age_model
-from brainage_ray.training import load_fitted, predict_ages, predict_slices, train
+from brainage_ray.training import load_fitted, predict_slice_years, predict_slices, train
 
 CPU = torch.device("cpu")
 
@@ -26,26 +27,26 @@ def fitted(ages: SliceStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_predictions_are_what_the_last_epoch_was_scored_with(ages: SliceStore, fitted):
     run, fit = fitted
     split = ages.split("validation")
-    years = predict_ages(run, fit, split)
-    assert years.shape == (8,)
-    assert years.dtype == np.float64
+    years = aggregate_slices(predict_slice_years(run, fit, split), split.slice_scan, 8, run.aggregate)
     error = np.abs(years - split.scans["age_years"]).mean()
     assert error == pytest.approx(fit.curve[-1]["validation_mae"], rel=1e-4)
 
 
-def test_a_scans_age_is_that_of_its_slices_in_years(ages: SliceStore, fitted):
+def test_a_slices_age_is_the_networks_answer_in_years(ages: SliceStore, fitted):
     run, fit = fitted
     split = ages.split("validation")
     values = predict_slices(load_fitted(run, fit), split, CPU)
-    years = values.astype(np.float64) * fit.target_sd_years + fit.target_mean_years
-    expected = [years[split.slice_scan == i].mean() for i in range(8)]
-    assert predict_ages(run, fit, split) == pytest.approx(expected)
+    expected = values.astype(np.float64) * fit.target_sd_years + fit.target_mean_years
+    years = predict_slice_years(run, fit, split)
+    assert years.dtype == np.float64
+    assert years == pytest.approx(expected)
 
 
 def test_the_test_split_is_predicted_through_its_door(ages: SliceStore, fitted, tmp_path: Path):
     run, fit = fitted
     test = ages.open_test(TestLedger(tmp_path / "ledger.jsonl"), model=fit.key)
-    assert predict_ages(run, fit, test).shape == (2,)
+    assert set(test.slice_scan) == {0, 1}
+    assert predict_slice_years(run, fit, test).shape == test.slice_scan.shape
 
 
 def test_the_size_of_the_batch_does_not_matter(ages: SliceStore, fitted):
@@ -79,4 +80,4 @@ def test_a_run_without_weights_cannot_predict(ages: SliceStore, fitted):
     with pytest.raises(WeightsError, match="kept no weights"):
         load_fitted(run, fit.model_copy(update={"weights": None}))
     with pytest.raises(WeightsError, match="SHA-256"):
-        predict_ages(run, fit.model_copy(update={"weights_sha256": "0" * 64}), ages.split("validation"))
+        predict_slice_years(run, fit.model_copy(update={"weights_sha256": "0" * 64}), ages.split("validation"))
