@@ -139,7 +139,7 @@ class ReportInputs:
     curves: Mapping[str, Mapping[int, Curve]]
     """Of the final models, by arm and seed."""
     manifest: pd.DataFrame
-    """The slice store's scans with an age: person, session, split, diagnosis, age_years, sex."""
+    """The slice store's scans with an age: person, session, split, diagnosis, age_years, sex, sha256."""
     ledger: pd.DataFrame
     """What became of every scan: cohort, subject, session, image, status, reason."""
     provenance: Provenance

@@ -18,6 +18,7 @@ from brainage_ray.report.figure import PALETTE, FigureSpec, inline_panels, write
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.methods import methods
 from brainage_ray.report.record_tables import (
+    audit_table,
     data_table,
     left_out_table,
     openings_table,
@@ -94,7 +95,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "settings": settings_table(inputs.studies),
         "transfers": transfers_table(inputs.transfers),
         "methods": methods(inputs),
-        "data": [data_table(inputs.manifest), reasons_table(inputs.ledger)],
+        "data": [data_table(inputs.manifest), audit_table(inputs.manifest), reasons_table(inputs.ledger)],
         "left_out": left_out_table(inputs.ledger),
         "cases": _cases(inputs.cases or {}),
         "openings": openings_table(inputs),

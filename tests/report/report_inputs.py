@@ -154,7 +154,7 @@ def manifest_of() -> pd.DataFrame:
     return pd.DataFrame({
         "person": [f"ADNI/{i}" for i in people], "session": "2006-05-04", "split": split,
         "diagnosis": np.array(["CN", "MCI", "AD"])[people % 3], "age_years": 55 + people % 37 + rng.uniform(0, 1, rows),
-        "sex": np.array(["F", "M"])[people % 2],
+        "sex": np.array(["F", "M"])[people % 2], "sha256": [f"{i:064x}" for i in range(rows)],
     })  # fmt: skip
 
 
