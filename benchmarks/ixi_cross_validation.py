@@ -43,7 +43,7 @@ def main() -> None:
 def write_folds(experiment: Experiment, folder: Path) -> list[SliceStore]:
     """Write one store per fold, whose validation split is that fold."""
     data = experiment.data
-    scans = read_source(data.sources[0], folder)
+    scans = read_source(data.sources[0], folder).scans
     known = [a for a in assign_splits(scans, data.split, data.label_map) if a.split in ("train", "validation")]
     people = pd.DataFrame(
         [(a.scan.person, a.scan.age_years, a.diagnosis) for a in known], columns=["subject", "age_years", "diagnosis"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,13 +27,24 @@ _NEEDED = {
 
 
 class AdniSource(FrozenModel):
-    """A LONI/IDA download of ADNI: `SUBJECT/SEQUENCE/DATE/I12345/*.nii(.gz)` and one XML an image."""
+    """A LONI/IDA download of ADNI: `SUBJECT/SEQUENCE/DATE/I12345/*.nii(.gz)`.
+
+    An XML an image, the collection's CSV or ADNIMERGE.csv says who is on it.
+    """
 
     kind: Literal["adni"]
     root: Path
     """Folder that holds the subjects' folders and the XML files."""
     crossval: Path | None = None
     """`CROSSVAL.csv` (RID, TRAINING) of the ADNI-1 standard split; default: the one in `root`."""
+    collection: Path | None = None
+    """CSV of the collection that the IDA gives with the download (Image Data ID, Subject, Group, ...); each T1 in it
+    is wanted. Its ages are whole years and are used only where nothing else says the age."""
+    adnimerge: Path | None = None
+    """`ADNIMERGE.csv`, for the diagnosis at each visit and, where there is no XML, the age; default: the one in
+    `root`."""
+    images: Path | None = None
+    """CSV with one image id a row, with or without the I: only these are scans; default: all T1 images."""
     cohort: str = "ADNI"
     """Name of the cohort in the manifest."""
 
@@ -47,16 +59,54 @@ class BratsSource(FrozenModel):
     """Name of the cohort in the manifest."""
 
 
+class NnUnetSource(FrozenModel):
+    """An nnU-Net v2 raw dataset of brain tumours: `dataset.json`, `imagesTr`, `labelsTr`."""
+
+    kind: Literal["nnunet"]
+    root: Path
+    """Folder of the dataset, `Dataset001_Name`."""
+    cohort: str
+    """Name of the cohort in the manifest."""
+
+
+class BidsSource(FrozenModel):
+    """A BIDS dataset: T1w images, `participants.tsv` and, where there, `sub-*_sessions.tsv`."""
+
+    kind: Literal["bids"]
+    root: Path
+    """Folder of `participants.tsv`."""
+    cohort: str
+    """Name of the cohort in the manifest."""
+    diagnosis_column: str | None = None
+    """Of participants.tsv or sessions.tsv; default: diagnosis or, where there is none, group."""
+    default_diagnosis: str = ""
+    """Of people for whom no column says it, such as CN in a cohort of healthy people."""
+    derivative: str | None = None
+    """Pipeline whose T1w images are read in place of the raw ones: a folder in `derivatives`."""
+    entities: dict[str, str] = {}
+    """Which T1w images are scans, where there are several: `{acq: mprage, run: "1"}`; default: all."""
+
+
 class TableSource(FrozenModel):
-    """A CSV with the columns subject, age_years, sex, diagnosis, image and, if there, session, site, split."""
+    """A CSV or Parquet file: subject, age_years, sex, diagnosis, image and, if there, session, site, split."""
 
     kind: Literal["table"]
     table: Path
-    """The CSV file."""
+    """The file; .parquet and .pq are Parquet, all others CSV."""
     root: Path | None = None
     """Folder that the image column is relative to; default: the table's own."""
+    encoding: str | None = None
+    """Of a CSV, such as cp1252 or latin-1; default: UTF-8, or UTF-16 where a byte order mark says so."""
     cohort: str
     """Name of the cohort in the manifest."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else codecs.lookup(value).name
+        except (LookupError, ValueError):
+            raise ValueError(f'"{value}" is no encoding; write utf-8, utf-16, cp1252 or latin-1') from None
 
 
 class PhantomSource(FrozenModel):
@@ -71,7 +121,9 @@ class PhantomSource(FrozenModel):
     """Of everything: same seed, same bytes."""
 
 
-SourceConfig = Annotated[AdniSource | BratsSource | TableSource | PhantomSource, Field(discriminator="kind")]
+SourceConfig = Annotated[
+    AdniSource | BratsSource | NnUnetSource | BidsSource | TableSource | PhantomSource, Field(discriminator="kind")
+]
 
 
 class PreprocessingConfig(FrozenModel):
@@ -140,7 +192,7 @@ class DataConfig(FrozenModel):
     """Diagnosis as a source writes it -> as the tables use it; null leaves the scan out, on the record. What is
     written here comes on top of the labels of ADNI."""
     max_failures: Annotated[int, Field(ge=0)] = 0
-    """How many scans may fail in preparation before the run stops."""
+    """How many inputs may fail, in their source or in preparation, before the run stops."""
     expected_scans: dict[Split, Annotated[int, Field(ge=0)]] | None = None
     """For --dry-run where the sources are on another machine: healthy scans in each split."""
     expected_cases: Annotated[int, Field(ge=0)] | None = None

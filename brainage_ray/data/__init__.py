@@ -4,7 +4,7 @@ from brainage_ray.data.files import atomic_folder, atomic_write, no_space, sha25
 from brainage_ray.data.ledger import Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
-from brainage_ray.data.scan import Scan
+from brainage_ray.data.scan import Found, Rejected, Scan
 from brainage_ray.data.splits import (
     SPLITS,
     Assignment,
@@ -24,8 +24,10 @@ __all__ = [
     "PREPROCESSING_VERSION",
     "SPLITS",
     "Assignment",
+    "Found",
     "Ledger",
     "PreparedScan",
+    "Rejected",
     "Scan",
     "SliceStore",
     "Slices",

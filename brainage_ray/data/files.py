@@ -93,6 +93,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def printable(text: str) -> str:
+    """Return text that UTF-8 can hold, where a file's name is not Unicode: what is none is written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _take_the_place(new: Path, path: Path) -> None:
     replaced = _partial_name(path)
     if path.exists():

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 
 import brainage_ray
-from brainage_ray.data.files import atomic_write, no_space
-from brainage_ray.data.scan import Scan
+from brainage_ray.data.files import atomic_write, no_space, printable
+from brainage_ray.data.scan import Rejected, Scan
 from brainage_ray.errors import DataError, MetadataError
 
 Status = Literal["done", "failed", "excluded"]
@@ -36,16 +36,18 @@ _FAULT = "This is a fault of the program; please report it."
 
 
 class Ledger:
-    """What became of every scan: inputs = done + failed + excluded, each with a reason.
+    """What became of every input: inputs = done + failed + excluded, each with a reason.
 
     Args:
         inputs: all scans that the sources found.
+        rejected: all inputs that the sources could not make scans of; they are failed from the start.
 
     Raises:
         MetadataError: two scans have the same image id in the same cohort.
     """
 
-    def __init__(self, inputs: Iterable[Scan]) -> None:
+    def __init__(self, inputs: Iterable[Scan], rejected: Iterable[Rejected] = ()) -> None:
+        self._rejected = [(r.cohort, r.subject, r.session, r.image, "failed", r.reason) for r in rejected]
         self._scans: dict[tuple[str, str], Scan] = {}
         self._rows: dict[tuple[str, str], tuple[Status, str]] = {}
         for scan in inputs:
@@ -66,10 +68,10 @@ class Ledger:
             raise DataError(f"{scan.cohort} {scan.image} is in the ledger already, as {known}", _FAULT)
         if status != "done" and not reason:
             raise DataError(f"{scan.cohort} {scan.image} is {status} without a reason", _FAULT)
-        self._rows[_id(scan)] = (status, reason)
+        self._rows[_id(scan)] = (status, printable(reason))
 
     def table(self) -> pd.DataFrame:
-        """Return one row a scan: cohort, subject, session, image, status and reason, sorted by cohort and image.
+        """Return one row an input: cohort, subject, session, image, status and reason, sorted by cohort and image.
 
         Raises:
             DataError: some input has no status, so that the sums would not agree.
@@ -78,13 +80,16 @@ class Ledger:
             cohort, image = missing[0]
             problem = f"{len(missing)} scans have no status in the ledger, the first is {cohort} {image}"
             raise DataError(problem, _FAULT)
-        rows = [(s.cohort, s.subject, s.session, s.image, *self._rows[key]) for key, s in sorted(self._scans.items())]
-        return pd.DataFrame(rows, columns=list(COLUMNS)).astype(str)
+        rows = [(s.cohort, s.subject, s.session, s.image, *self._rows[key]) for key, s in self._scans.items()]
+        ordered = sorted([*rows, *self._rejected], key=lambda row: (row[0], row[3], *row))
+        return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(str)
 
     def counts(self) -> dict[str, int]:
-        """Return how many scans went in, and how many are done, failed and excluded."""
-        statuses = [status for status, _ in self._rows.values()]
-        return {"inputs": len(self._scans)} | {status: statuses.count(status) for status in STATUSES}
+        """Return how many inputs there are, and how many of them are done, failed and excluded."""
+        statuses = [status for status, _ in self._rows.values()] + ["failed"] * len(self._rejected)
+        return {"inputs": len(self._scans) + len(self._rejected)} | {
+            status: statuses.count(status) for status in STATUSES
+        }
 
     def write(self, path: Path) -> None:
         """Write the table as Parquet or CSV, by the path's suffix."""

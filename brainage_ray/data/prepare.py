@@ -64,7 +64,8 @@ def prepare_scan(scan: Scan, config: PreprocessingConfig, cache: Path) -> Prepar
         NoSpaceError: the disk of the cache is full.
     """
     sha256 = _sha256(scan)
-    key = digest(sha256, scan.segmentation is not None, config.to_json(), PREPROCESSING_VERSION)
+    labels = [scan.label_classes] if scan.label_classes else []
+    key = digest(sha256, scan.segmentation is not None, config.to_json(), PREPROCESSING_VERSION, *labels)
     stem = cache / key[:2] / key
     return _find(stem) or _write(stem, preprocess_scan(scan, config), sha256)
 

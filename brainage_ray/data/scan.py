@@ -1,4 +1,4 @@
-"""One scan as a source finds it: whose it is, when it was taken and where its files lie."""
+"""What a source finds: scans (whose, when, where their files lie), and inputs that it had to reject."""
 
 from __future__ import annotations
 
@@ -38,8 +38,39 @@ class Scan:
     person: str = ""
     """Who, across phases and subject ids: ADNI/RID for ADNI whatever the cohort's name, cohort/subject elsewhere and by
     default."""
+    note: str = ""
+    """What the record says of a scan that is used: that its age is in whole years, for example."""
+    label_classes: tuple[tuple[int, int], ...] = ()
+    """(value in the label map, class) for classes 0 background, 1 necrosis, 2 oedema, 3 enhancing tumour, where the
+    source says it; empty: BraTS's own 0, 1, 2 and 4 (or 3)."""
 
     def __post_init__(self) -> None:
         """Fill in the person where the source knows no more than the subject."""
         if not self.person:
             object.__setattr__(self, "person", f"{self.cohort}/{self.subject}")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An input that its source could not make a scan of; one line of the ledger, as failed."""
+
+    cohort: str
+    """Name of the cohort, from the source's config."""
+    subject: str
+    """As far as the source could tell; else empty."""
+    session: str
+    """As far as the source could tell; else empty."""
+    image: str
+    """Id of the image, or the file, or the line of a table that names none."""
+    reason: str
+    """What is wrong, naming file, line and value, and the fix."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """All inputs of a source: each is a scan or rejected, none is lost."""
+
+    scans: tuple[Scan, ...] = ()
+    """Ordered by subject, session and image; no image id is there twice in a cohort."""
+    rejected: tuple[Rejected, ...] = ()
+    """Ordered by image."""

@@ -62,7 +62,7 @@ def read_volumes(scan: Scan) -> Volumes:
     labels = None
     if scan.segmentation is not None:
         array, affine = _read(scan.segmentation)
-        labels = _classes(array, scan.segmentation)
+        labels = _classes(array, scan.segmentation, dict(scan.label_classes))
         _check_same_grid(first, read, scan.segmentation, (array, affine))
     for path, volume in read.items():
         _check_same_grid(first, read, path, volume)
@@ -127,12 +127,16 @@ def _check_same_grid(
         raise DataError(problem, "Resample them to one grid, or get both files from one release.")
 
 
-def _classes(labels: np.ndarray, path: Path) -> np.ndarray:
-    """Translate BraTS's labels 0, 1, 2 and 4 (3 since 2023) into classes 0 to 3."""
+def _classes(labels: np.ndarray, path: Path, said: Mapping[int, int]) -> np.ndarray:
+    """Translate labels into classes 0 to 3, as the source says, else as BraTS does: 0, 1, 2 and 4 (3 since 2023)."""
+    known = said or _CLASS_OF_LABEL
     present = [float(value) for value in np.unique(labels)]
-    if unknown := [value for value in present if value not in _CLASS_OF_LABEL]:
-        raise DataError(f"{path} has the label {unknown[0]:g}", "BraTS labels are 0, 1, 2 and 4 (or 3); renumber it.")
-    if 3 in present and 4 in present:
+    if unknown := [value for value in present if value not in known]:
+        those = f"dataset.json has {', '.join(map(str, said))}" if said else "BraTS labels are 0, 1, 2 and 4 (or 3)"
+        raise DataError(f"{path} has the label {unknown[0]:g}", f"{those}; renumber it.")
+    if not said and 3 in present and 4 in present:
         raise DataError(f"{path} has the labels 3 and 4", "Enhancing tumour is one of them; renumber it.")
-    table = np.array([_CLASS_OF_LABEL[i] for i in range(5)], dtype=np.uint8)
-    return np.asarray(table[labels.astype(np.uint8)])
+    classes = np.zeros(labels.shape, dtype=np.uint8)
+    for value, number in known.items():
+        classes[labels == value] = number
+    return classes

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from brainage_ray.config import Experiment, SegmentationPretraining
 from brainage_ray.config.data import Split
 from brainage_ray.config.read import nearest
-from brainage_ray.data import Scan
-from brainage_ray.errors import ConfigError, DataError
+from brainage_ray.data import Found, Rejected, Scan
+from brainage_ray.errors import ConfigError, DataError, MetadataError
+
+NAMED_FAILURES = 3
+"""How many reasons a message gives."""
 
 _FIXES = {
     "by_subject": "Change data.split.fractions or data.split.seed",
@@ -33,6 +36,41 @@ def check_cohorts(experiment: Experiment, scans: Iterable[Scan]) -> None:
             if cohort not in known:
                 problem = f'pretraining.{name}.cohorts has "{cohort}", but no source has segmentations of that cohort'
                 raise ConfigError(problem, nearest(cohort, known) or "Add a source of such scans to data.sources.")
+
+
+def reject_unknown_labels(found: Found, label_map: Mapping[str, str | None]) -> Found:
+    """Reject scans whose diagnosis the label map does not know: what is written there may be a slip of one row."""
+    known, rejected = [], list(found.rejected)
+    for scan in found.scans:
+        if scan.segmentation is not None or not scan.diagnosis or scan.diagnosis in label_map:
+            known.append(scan)
+        else:
+            where = f"{scan.cohort} {scan.subject}, image {scan.image}"
+            problem = f'{where} has the diagnosis "{scan.diagnosis}", which data.label_map does not have'
+            fix = f"Add {scan.diagnosis} to data.label_map: CN, MCI or AD, or null to leave such scans out."
+            rejected.append(Rejected(scan.cohort, scan.subject, scan.session, scan.image, f"{problem}. {fix}"))
+    return Found(tuple(known), tuple(rejected))
+
+
+def check_rejected(experiment: Experiment, found: Found) -> None:
+    """Check that the sources do not reject more inputs than may fail.
+
+    Raises:
+        MetadataError: they do; the first are named with file, line and fix.
+    """
+    count = len(found.rejected)
+    if count > experiment.data.max_failures:
+        reasons = [rejected.reason for rejected in found.rejected]
+        problem = reasons[0] if count == 1 else f"{count} inputs cannot be used: {first_of(reasons)}"
+        without = "it" if count == 1 else "them"
+        raise MetadataError(problem, f"To go on without {without}, on the record: --set data.max_failures={count}.")
+
+
+def first_of(reasons: Iterable[str]) -> str:
+    """Return the first reasons, and how many more there are."""
+    reasons = [reason.rstrip(".") for reason in reasons]
+    more = f"; and {len(reasons) - NAMED_FAILURES} more" if len(reasons) > NAMED_FAILURES else ""
+    return "; ".join(reasons[:NAMED_FAILURES]) + more
 
 
 def require_scans(experiment: Experiment, scans: Iterable[tuple[str, str]]) -> None:

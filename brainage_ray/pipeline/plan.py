@@ -19,11 +19,12 @@ from brainage_ray.config import (
     TrainingRun,
 )
 from brainage_ray.config.data import PhantomSource, Split, TableSource
-from brainage_ray.data.sources import phantoms_missing, read_source
+from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.data.splits import assign_splits
 from brainage_ray.errors import ConfigError
 from brainage_ray.execution import StudyPlan, count_trials
 from brainage_ray.pipeline.chains import chains
+from brainage_ray.pipeline.checks import check_rejected, reject_unknown_labels
 from brainage_ray.pipeline.stages import STAGES
 from brainage_ray.training.measure import measure_step
 
@@ -111,6 +112,7 @@ def make_plan(experiment: Experiment, workspace: Path, until: str = "report") ->
 
     Raises:
         ConfigError: the sources are not on this machine and the file does not say how many scans to expect.
+        MetadataError: the sources cannot be read, or reject more inputs than data.max_failures.
     """
     counts = count_data(experiment, workspace)
     wants_gpu = max(experiment.resources.gpus_per_trial, experiment.resources.gpus_per_worker) > 0
@@ -143,7 +145,9 @@ def count_data(experiment: Experiment, workspace: Path) -> Counts:
 
 
 def _count_sources(experiment: Experiment, cache: Path) -> Counts:
-    scans = [scan for source in experiment.data.sources for scan in read_source(source, cache)]
+    found = reject_unknown_labels(read_sources(experiment.data.sources, cache), experiment.data.label_map)
+    check_rejected(experiment, found)
+    scans = found.scans
     faces = [scan for scan in scans if scan.segmentation is None]
     assigned = assign_splits(faces, experiment.data.split, experiment.data.label_map, experiment.training.diagnoses)
     healthy = [a for a in assigned if a.diagnosis in experiment.training.diagnoses]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from brainage_ray.config.base import digest
 from brainage_ray.data import (
     PREPROCESSING_VERSION,
     Assignment,
+    Found,
     Ledger,
     PreparedScan,
     Scan,
@@ -25,15 +26,22 @@ from brainage_ray.data import (
     split_cases,
     write_store,
 )
-from brainage_ray.data.sources import read_source
-from brainage_ray.errors import DataError, NoSpaceError
+from brainage_ray.data.sources import read_sources
+from brainage_ray.errors import DataError, MetadataError, NoSpaceError
 from brainage_ray.execution import parallel_map
-from brainage_ray.pipeline.checks import check_cohorts, require_scans
+from brainage_ray.pipeline.checks import (
+    check_cohorts,
+    check_rejected,
+    first_of,
+    reject_unknown_labels,
+    require_scans,
+)
 from brainage_ray.pipeline.progress import Progress
 from brainage_ray.pipeline.session import Session
 
 LEDGER = "ledger.parquet"
-NAMED_FAILURES = 3
+FAILED = "failed_scans.csv"
+"""Beside the stores, where more inputs failed than may."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +58,18 @@ def prepare(session: Session) -> Prepared:
     """Cut every scan that the experiment needs into slices, once.
 
     Raises:
-        MetadataError: a source cannot be read, or a label is unknown.
+        MetadataError: a source cannot be read, or the sources reject more inputs than data.max_failures.
         ConfigError: a pre-training names a cohort that there is not.
         LeakageError: a person would be in training and in validation or test.
-        DataError: more scans failed than data.max_failures, or a split has no scan that counts; the scans that
+        DataError: more inputs failed than data.max_failures, or a split has no scan that counts; the scans that
             could be prepared are kept.
     """
-    scans = read_scans(session)
-    check_cohorts(session.experiment, scans)
-    folder = store_folder(session, scans)
-    if not (folder / LEDGER).is_file() or _failures(folder) > session.experiment.data.max_failures:
-        _prepare(session, scans, folder)
+    found = read_inputs(session)
+    _check_rejected(session, found)
+    check_cohorts(session.experiment, found.scans)
+    folder = store_folder(session, found.scans)
+    if not _is_prepared(session, folder, found):
+        _prepare(session, found, folder)
     prepared = open_prepared(folder)
     # Once more: scans may have failed, and evaluation.diagnoses may have changed since.
     manifest = prepared.age.manifest
@@ -68,23 +77,40 @@ def prepare(session: Session) -> Prepared:
     return prepared
 
 
-def _failures(folder: Path) -> int:
-    return int((read_ledger(folder / LEDGER)["status"] == "failed").sum())
+def _is_prepared(session: Session, folder: Path, found: Found) -> bool:
+    """Tell whether the folder's ledger accounts for what the sources reject today, and allows for its failures."""
+    if not (folder / LEDGER).is_file():
+        return False
+    failed = read_ledger(folder / LEDGER).query("status == 'failed'").drop(columns="status")
+    lines = set(failed.itertuples(index=False, name=None))
+    rejected = {astuple(rejected) for rejected in found.rejected}
+    scans = {(scan.cohort, scan.image) for scan in found.scans}
+    told = rejected <= lines and all((line[0], line[3]) in scans for line in lines - rejected)
+    return told and len(failed) <= session.experiment.data.max_failures
 
 
-def read_scans(session: Session) -> list[Scan]:
+def read_inputs(session: Session) -> Found:
     """Read all sources of the experiment; phantoms are made on first use.
 
     Raises:
-        MetadataError: a table, XML or folder is not what its source expects.
+        MetadataError: a table or folder as a whole is not what its source expects.
     """
-    scans: list[Scan] = []
+    data = session.experiment.data
     try:
-        for source in session.experiment.data.sources:
-            scans += read_source(source, session.cache / "phantoms", partial(_show_phantoms, session.progress))
+        show = partial(_show_phantoms, session.progress)
+        found = read_sources(data.sources, session.cache / "phantoms", show)
     finally:
         session.progress.end()
-    return scans
+    return reject_unknown_labels(found, data.label_map)
+
+
+def read_scans(session: Session) -> list[Scan]:
+    """Return the scans of read_inputs, without what had to be rejected.
+
+    Raises:
+        MetadataError: as read_inputs.
+    """
+    return list(read_inputs(session).scans)
 
 
 def _show_phantoms(progress: Progress, done: int, total: int) -> None:
@@ -128,10 +154,23 @@ def assign(session: Session, scans: Sequence[Scan]) -> list[Assignment]:
     return [*assigned, *split_cases(cases, split.case_validation_fraction, split.seed)]
 
 
-def _prepare(session: Session, scans: Sequence[Scan], folder: Path) -> None:
-    ledger = Ledger(scans)
+def _check_rejected(session: Session, found: Found) -> None:
+    """Stop before hours go into the scans where the sources alone reject more inputs than may fail."""
+    try:
+        check_rejected(session.experiment, found)
+    except MetadataError as error:
+        Ledger((), found.rejected).write(session.folder / FAILED)
+        raise MetadataError(error.problem, f"{error.fix} {_listed_in(session)}") from None
+
+
+def _listed_in(session: Session) -> str:
+    return f"All are listed in {session.folder / FAILED}."
+
+
+def _prepare(session: Session, found: Found, folder: Path) -> None:
+    ledger = Ledger(found.scans, found.rejected)
     wanted = []
-    assigned = assign(session, scans)
+    assigned = assign(session, found.scans)
     require_scans(session.experiment, ((str(a.split), a.diagnosis) for a in assigned if a.scan.segmentation is None))
     for assignment in assigned:
         if assignment.split is None:
@@ -168,27 +207,31 @@ def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | 
 def _record(
     session: Session, ledger: Ledger, wanted: Sequence[Assignment], outcomes: Sequence[PreparedScan | Exception]
 ) -> list[StoreRow]:
-    rows, failures = [], []
+    rows = []
     for assignment, outcome in zip(wanted, outcomes, strict=True):
         if isinstance(outcome, NoSpaceError):
             raise outcome
         if isinstance(outcome, Exception):
-            ledger.record(assignment.scan, "failed", str(outcome))
-            failures.append(outcome)
+            ledger.record(assignment.scan, "failed", str(outcome) or type(outcome).__name__)
         else:
-            ledger.record(assignment.scan, "done")
+            ledger.record(assignment.scan, "done", assignment.scan.note)
             rows.append(StoreRow(assignment.scan, outcome, str(assignment.split), assignment.diagnosis))
-    allowed = session.experiment.data.max_failures
-    if len(failures) > allowed:
-        ledger.write(session.folder / "failed_scans.csv")
-        named = "; ".join(str(failure) for failure in failures[:NAMED_FAILURES])
-        more = f"; and {len(failures) - NAMED_FAILURES} more" if len(failures) > NAMED_FAILURES else ""
-        raise DataError(
-            f"{len(failures)} of {len(wanted)} scans could not be prepared: {named}{more}",
-            f"The others are kept. Replace the scans, or allow that many: --set data.max_failures={len(failures)}. "
-            f"All are listed in {session.folder / 'failed_scans.csv'}.",
-        )
+    _check_failures(session, ledger)
     return rows
+
+
+def _check_failures(session: Session, ledger: Ledger) -> None:
+    """Stop where more inputs failed than may, those that the sources rejected among them."""
+    counts, table = ledger.counts(), ledger.table()
+    if counts["failed"] > session.experiment.data.max_failures:
+        ledger.write(session.folder / FAILED)
+        tried = counts["inputs"] - counts["excluded"]
+        reasons = table.loc[table["status"] == "failed", "reason"]
+        raise DataError(
+            f"{counts['failed']} of {tried} scans could not be prepared: {first_of(reasons)}",
+            "The others are kept. Replace the scans, or allow that many: "
+            f"--set data.max_failures={counts['failed']}. {_listed_in(session)}",
+        )
 
 
 def _fingerprint(scan: Scan) -> list[Any]:

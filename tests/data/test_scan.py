@@ -21,6 +21,7 @@ def test_what_a_source_need_not_say_is_empty():
     rest = {f.name: getattr(SCAN, f.name) for f in dataclasses.fields(Scan) if f.name not in said}
     assert rest == {
         "segmentation": None, "age_years": None, "sex": "", "diagnosis": "", "site": "", "phase": "", "given_split": "",
+        "note": "", "label_classes": (),
     }  # fmt: skip
 
 

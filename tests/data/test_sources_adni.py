@@ -7,7 +7,7 @@ import pytest
 from invented_adni import Image, add, add_nifti, add_xml, edit
 
 from brainage_ray.config import AdniSource
-from brainage_ray.data.sources.adni import read_adni
+from brainage_ray.data.sources.adni import Adni
 from brainage_ray.errors import MetadataError
 
 OLD = Image("128_S_0042", 101, date(2006, 1, 2), "ADNI Screening", sequence="MPR__GradWarp__N3", processed=True)
@@ -15,7 +15,21 @@ NEW = Image("301_S_6056", 202)
 
 
 def read(root: Path, **changes):
-    return read_adni(AdniSource(kind="adni", root=root, **changes))
+    found = Adni(AdniSource(kind="adni", root=root, **changes)).read()
+    assert not found.rejected
+    return list(found.scans)
+
+
+def rejected(root: Path, image: str, *words: str, kept=(), **changes) -> None:
+    """One input is on the record with its reason, the others are scans."""
+    found = Adni(AdniSource(kind="adni", root=root, **changes)).read()
+    (one,) = found.rejected
+    assert one.image == image
+    for word in words:
+        assert word in one.reason
+    assert one.reason.count(". ") >= 1  # problem and fix
+    assert "\n" not in one.reason
+    assert [scan.image for scan in found.scans] == list(kept)
 
 
 def refused(root: Path, *words: str, **changes) -> None:
@@ -154,10 +168,11 @@ class TestCrossval:
         ("text", "words"),
         [
             ("RID,TRAINIG\n42,1\n", ['"TRAINING"', 'Did you mean "TRAINIG"']),
+            ("RID,TRAINING\n42\n", ["line 2", "1 values for 2 columns"]),
             ("RID,TRAINING\n42,1\n43,2\n", ["line 3", 'TRAINING is "2"', "1 for the standard training set"]),
             ("RID,TRAINING\n128_S_0042,1\n", ["line 2", '"128_S_0042"']),
             ("RID,TRAINING\n42,1\n7,0\n0042,0\n", ["line 4", "RID 42", "TRAINING 0", "TRAINING 1 in line 2"]),
-            ("", ["CROSSVAL.csv", "cannot be read"]),
+            ("", ["CROSSVAL.csv", "is empty", "RID,TRAINING"]),
         ],
     )
     def test_wrong(self, tmp_path, text, words):
@@ -176,27 +191,27 @@ class TestRefusals:
     def test_image_without_xml(self, tmp_path):
         add(tmp_path, OLD)
         add_nifti(tmp_path, NEW)
-        refused(tmp_path, "no XML describes the image I202", NEW.nifti_name)
+        rejected(tmp_path, "I202", "no XML describes the image I202", NEW.nifti_name, kept=["I101"])
 
     def test_xml_without_image(self, tmp_path):
         add(tmp_path, OLD)
         add_xml(tmp_path, NEW)
-        refused(tmp_path, "there is no image I202", NEW.xml_name)
+        rejected(tmp_path, "I202", "there is no image I202", NEW.xml_name, kept=["I101"])
 
     def test_two_files_of_one_image(self, tmp_path):
         add(tmp_path, NEW)
         (tmp_path / NEW.nifti_name).with_name("copy.nii.gz").touch()
-        refused(tmp_path, "I202 is there twice", "copy.nii.gz")
+        rejected(tmp_path, "I202", "I202 is there twice", "copy.nii.gz")
 
     def test_two_xml_of_one_image(self, tmp_path):
         add(tmp_path, NEW)
         (tmp_path / "copy.xml").write_bytes((tmp_path / NEW.xml_name).read_bytes())
-        refused(tmp_path, "both describe the image I202", "copy.xml", NEW.xml_name)
+        rejected(tmp_path, "I202", "both describe the image I202", "copy.xml", NEW.xml_name)
 
     def test_subjects_that_disagree(self, tmp_path):
         add_nifti(tmp_path, NEW)
         add_xml(tmp_path, NEW.but(subject="301_S_6057"))
-        refused(tmp_path, "folder of 301_S_6056", "301_S_6057")
+        rejected(tmp_path, "I202", "folder of 301_S_6056", "301_S_6057")
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),
@@ -218,26 +233,26 @@ class TestRefusals:
         ],
     )
     def test_wrong_xml(self, tmp_path, old, new, words):
-        add(tmp_path, NEW)
+        add(tmp_path, NEW, OLD)
         edit(tmp_path / NEW.xml_name, old, new)
-        refused(tmp_path, NEW.xml_name, *words)
+        rejected(tmp_path, "I202", NEW.xml_name, *words, kept=["I101"])
 
     def test_a_subject_folder_that_is_no_id(self, tmp_path):
         add(tmp_path, NEW)
         (tmp_path / "301_S_6056").rename(tmp_path / "S_6056")
-        refused(tmp_path, '"S_6056" is no ADNI subject id')
+        rejected(tmp_path, "I202", '"S_6056" is no ADNI subject id')
 
     def test_a_date_folder_that_is_no_date(self, tmp_path):
         add(tmp_path, NEW)
         day = (tmp_path / NEW.nifti_name).parents[1]
         day.rename(day.with_name("baseline"))
-        refused(tmp_path, '"baseline" is no date')
+        rejected(tmp_path, "I202", '"baseline" is no date')
 
     def test_an_image_folder_that_is_no_id(self, tmp_path):
         add(tmp_path, NEW)
         folder = (tmp_path / NEW.nifti_name).parent
         folder.rename(folder.with_name("image"))
-        refused(tmp_path, '"image" is no image id')
+        rejected(tmp_path, "I202", '"image" is no image id')
 
 
 @pytest.mark.shared_data

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from brainage_ray.config import BratsSource
-from brainage_ray.data.sources.brats import read_brats
+from brainage_ray.data.sources.brats import Brats
 from brainage_ray.errors import MetadataError
 
 KINDS = ("flair", "t1", "t1ce", "t2", "seg")
@@ -20,7 +20,17 @@ def add_case(root: Path, name: str, suffix: str = ".nii.gz") -> Path:
 
 
 def read(root: Path):
-    return read_brats(BratsSource(kind="brats", root=root))
+    found = Brats(BratsSource(kind="brats", root=root)).read()
+    assert not found.rejected
+    return found.scans
+
+
+def rejected(root: Path, image: str, *words: str, kept=()) -> None:
+    found = Brats(BratsSource(kind="brats", root=root)).read()
+    assert [one.image for one in found.rejected] == [image]
+    for word in words:
+        assert word in found.rejected[0].reason
+    assert [scan.image for scan in found.scans] == list(kept)
 
 
 def refused(root: Path, *words: str) -> None:
@@ -57,19 +67,31 @@ def test_cases_are_ordered_and_other_files_left_alone(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_file_is_named(tmp_path, kind):
     (add_case(tmp_path, "B1") / f"B1_{kind}.nii.gz").unlink()
-    refused(tmp_path, f"B1_{kind}.nii.gz", str(tmp_path / "B1"))
+    add_case(tmp_path, "B2")
+    rejected(tmp_path, "B1", f"B1_{kind}.nii.gz", str(tmp_path / "B1"), kept=["B2"])
 
 
 def test_a_file_under_another_name_is_shown(tmp_path):
     case = add_case(tmp_path, "BraTS20_Training_355", ".nii")
     (case / "BraTS20_Training_355_seg.nii").rename(case / "W39_1998.09.19_Segm.nii")
-    refused(tmp_path, "BraTS20_Training_355_seg.nii", "W39_1998.09.19_Segm.nii", "Rename")
+    rejected(tmp_path, "BraTS20_Training_355", "BraTS20_Training_355_seg.nii", "W39_1998.09.19_Segm.nii", "Rename")
 
 
 def test_an_empty_case_does_not_vanish(tmp_path):
     add_case(tmp_path, "B1")
     (tmp_path / "B2").mkdir()
-    refused(tmp_path, "B2_flair.nii.gz", "holds nothing")
+    rejected(tmp_path, "B2", "B2_flair.nii.gz", "holds nothing", kept=["B1"])
+
+
+def test_a_file_that_is_there_in_two_forms(tmp_path):
+    (add_case(tmp_path, "B1") / "B1_t1.nii").touch()
+    rejected(tmp_path, "B1", "B1_t1.nii.gz is there a second time")
+
+
+def test_an_image_outside_a_case_does_not_vanish(tmp_path):
+    add_case(tmp_path, "B1")
+    (tmp_path / "B2_t1.nii.gz").touch()
+    rejected(tmp_path, "B2_t1.nii.gz", "lies in no folder", kept=["B1"])
 
 
 def test_no_cases(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from brainage_ray.config import TableSource
-from brainage_ray.data.sources.table import read_table
+from brainage_ray.data.sources.table import Table
 from brainage_ray.errors import MetadataError
 
 HEADER = "subject,age_years,sex,diagnosis,image"
@@ -15,8 +15,26 @@ ROW = "p1,61.5,F,CN,a.nii.gz"
 def read(folder: Path, text: str, encoding: str = "utf-8", **changes):
     (folder / "a.nii.gz").touch()
     (folder / "b.nii.gz").touch()
+    found = find(folder, text, encoding, **changes)
+    assert not found.rejected
+    return found.scans
+
+
+def find(folder: Path, text: str, encoding: str = "utf-8", **changes):
     (folder / "people.csv").write_text(text, encoding=encoding)
-    return read_table(TableSource(kind="table", table=folder / "people.csv", cohort="Ours", **changes))
+    return Table(TableSource(kind="table", table=folder / "people.csv", cohort="Ours", **changes)).read()
+
+
+def rejected(folder: Path, text: str, *words: str, count: int = 1, kept=("a.nii.gz",)) -> None:
+    """So many rows are on the record with file, line and fix; the others are scans."""
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (folder / name).touch()
+    found = find(folder, text)
+    assert len(found.rejected) == count
+    for word in ("people.csv", *words):
+        assert any(word in one.reason for one in found.rejected)
+    assert all(". " in one.reason and "\n" not in one.reason for one in found.rejected)
+    assert [scan.image for scan in found.scans] == list(kept)
 
 
 def refused(folder: Path, text: str, *words: str, **changes) -> None:
@@ -81,9 +99,9 @@ def test_the_nearest_column_is_suggested(tmp_path):
         (",60,F,CN,b.nii.gz", ["line 3", "subject is empty"]),
         ("p2,60,F,CN,", ["line 3", "image is empty"]),
         ("p2,60,F,CN,c.nii.gz", ["line 3", "no image", "c.nii.gz"]),
-        ("p2,60,F,CN,a.nii.gz", ["line 3", '"a.nii.gz" is already in line 2']),
-        ("p2,60,F,CN,./a.nii.gz", ["line 3", '"./a.nii.gz" is already in line 2']),
-        ("p2,60,F,CN,.//a.nii.gz", ["line 3", '".//a.nii.gz" is already in line 2']),
+        ("p2,60,F,CN,a.nii.gz", ["line 3", '"a.nii.gz" is also in line 2']),
+        ("p2,60,F,CN,./a.nii.gz", ["line 3", '"./a.nii.gz" is also in line 2']),
+        ("p2,60,F,CN,.//a.nii.gz", ["line 3", '".//a.nii.gz" is also in line 2']),
         ("p2,60,X,CN,b.nii.gz", ["line 3", 'the sex is "X"', "Write M or F"]),
         ("p2,60,1,CN,b.nii.gz", ["line 3", 'the sex is "1"']),
         ("p2,60,F,CN", ["line 3", "4 values for 5 columns"]),
@@ -91,7 +109,8 @@ def test_the_nearest_column_is_suggested(tmp_path):
     ],
 )
 def test_wrong_rows(tmp_path, row, words):
-    refused(tmp_path, f"{HEADER}\n{ROW}\n{row}\n", *words)
+    twice = "also" in words[-1]
+    rejected(tmp_path, f"{HEADER}\n{ROW}\n{row}\n", *words, count=1 + twice, kept=() if twice else ("a.nii.gz",))
 
 
 def test_ages_at_the_ends_are_taken(tmp_path):
@@ -108,7 +127,8 @@ def test_sex_is_read_in_any_spelling(tmp_path, written, sex):
 
 
 def test_one_image_under_its_relative_and_its_whole_path(tmp_path):
-    refused(tmp_path, f"{HEADER}\n{ROW}\n{ROW.replace('a.nii.gz', str(tmp_path / 'a.nii.gz'))}\n", "already in line 2")
+    text = f"{HEADER}\n{ROW}\n{ROW.replace('a.nii.gz', str(tmp_path / 'a.nii.gz'))}\n"
+    rejected(tmp_path, text, "also in line 2", "also in line 3", count=2, kept=())
 
 
 def test_the_image_id_does_not_depend_on_the_spelling_of_the_path(tmp_path):
@@ -122,11 +142,11 @@ def test_other_separators_than_commas_are_named(tmp_path, mark, name):
 
 
 def test_unknown_split(tmp_path):
-    refused(tmp_path, f"{HEADER},split\n{ROW},trian\n", "line 2", '"trian"', 'Did you mean "train"?')
+    rejected(tmp_path, f"{HEADER},split\n{ROW},trian\n", "line 2", '"trian"', 'Did you mean "train"?', kept=())
 
 
 def test_line_numbers_count_lines_not_rows(tmp_path):
-    refused(tmp_path, f"{HEADER}\n\n{ROW}\n\np2,x,F,CN,b.nii.gz\n", "line 5")
+    rejected(tmp_path, f"{HEADER}\n\n{ROW}\n\np2,x,F,CN,b.nii.gz\n", "line 5")
 
 
 def test_unknown_diagnoses_are_kept_for_the_label_map(tmp_path):
@@ -148,7 +168,7 @@ def test_not_utf8(tmp_path):
 
 def test_no_table(tmp_path):
     with pytest.raises(MetadataError, match=r"no table .*nowhere\.csv.*Correct `table`"):
-        read_table(TableSource(kind="table", table=tmp_path / "nowhere.csv", cohort="Ours"))
+        Table(TableSource(kind="table", table=tmp_path / "nowhere.csv", cohort="Ours")).read()
 
 
 def test_no_image_folder(tmp_path):
@@ -158,7 +178,9 @@ def test_no_image_folder(tmp_path):
 @pytest.mark.shared_data
 @pytest.mark.parametrize(("name", "count"), [("participants.csv", 141), ("heads.csv", 8)])
 def test_ixi(shared_data, name, count):
-    scans = read_table(TableSource(kind="table", table=shared_data / "ixi" / name, cohort="IXI"))
+    found = Table(TableSource(kind="table", table=shared_data / "ixi" / name, cohort="IXI")).read()
+    scans = found.scans
+    assert not found.rejected
     assert len(scans) == count
     assert {scan.diagnosis for scan in scans} == {"CN"}
     assert all(18 < scan.age_years < 90 for scan in scans)

@@ -45,7 +45,7 @@ def test_the_bar_of_the_phantoms_goes_when_they_are_interrupted(session, monkeyp
         progress(1, 5)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("brainage_ray.pipeline.prepare.read_source", interrupted)
+    monkeypatch.setattr("brainage_ray.pipeline.prepare.read_sources", interrupted)
     begun = session()
     with pytest.raises(KeyboardInterrupt):
         read_scans(begun)

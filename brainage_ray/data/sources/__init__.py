@@ -1,18 +1,65 @@
-"""Where scans come from: each kind of source reads one layout of files and returns the same Scan."""
+"""Where scans come from: each kind of source reads one layout of files and finds scans and rejected inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
-from brainage_ray.config import AdniSource, BratsSource, PhantomSource, SourceConfig, TableSource
-from brainage_ray.data.scan import Scan
-from brainage_ray.data.sources.adni import read_adni
-from brainage_ray.data.sources.brats import read_brats
-from brainage_ray.data.sources.phantom import phantom_folder, read_phantom
-from brainage_ray.data.sources.table import read_table
+from brainage_ray.config import (
+    AdniSource,
+    BidsSource,
+    BratsSource,
+    NnUnetSource,
+    PhantomSource,
+    SourceConfig,
+    TableSource,
+)
+from brainage_ray.data.scan import Found
+from brainage_ray.data.sources.adni import Adni
+from brainage_ray.data.sources.bids import Bids
+from brainage_ray.data.sources.brats import Brats
+from brainage_ray.data.sources.findings import together
+from brainage_ray.data.sources.nnunet import NnUnet
+from brainage_ray.data.sources.phantom import Phantom, phantom_folder
+from brainage_ray.data.sources.table import Table
 
-__all__ = ["phantoms_missing", "read_source"]
+__all__ = ["Source", "make_source", "phantoms_missing", "read_source", "read_sources"]
+
+
+class Source(Protocol):
+    """What a kind of source must be able to do."""
+
+    def read(self) -> Found:
+        """List the inputs, scans and rejected ones; no image is opened.
+
+        Raises:
+            MetadataError: the source as a whole cannot be read: no root, no table, a missing column.
+        """
+        ...
+
+
+def make_source(source: SourceConfig, cache: Path, progress: Callable[[int, int], None] | None = None) -> Source:
+    """Return what reads a source.
+
+    Args:
+        source: as the experiment describes it.
+        cache: folder where phantoms are kept.
+        progress: called with people done and their total while phantoms are made.
+    """
+    match source:
+        case AdniSource():
+            return Adni(source)
+        case BratsSource():
+            return Brats(source)
+        case NnUnetSource():
+            return NnUnet(source)
+        case BidsSource():
+            return Bids(source)
+        case TableSource():
+            return Table(source)
+        case PhantomSource():
+            return Phantom(source, cache, progress)
 
 
 def phantoms_missing(sources: Iterable[SourceConfig], cache: Path) -> bool:
@@ -20,8 +67,8 @@ def phantoms_missing(sources: Iterable[SourceConfig], cache: Path) -> bool:
     return any(isinstance(s, PhantomSource) and not phantom_folder(s, cache).is_dir() for s in sources)
 
 
-def read_source(source: SourceConfig, cache: Path, progress: Callable[[int, int], None] | None = None) -> list[Scan]:
-    """List the scans of a source, ordered by subject, session and image; no image is opened.
+def read_source(source: SourceConfig, cache: Path, progress: Callable[[int, int], None] | None = None) -> Found:
+    """List what is in a source: scans ordered by subject, session and image, and inputs that had to be rejected.
 
     Args:
         source: as the experiment describes it.
@@ -29,14 +76,19 @@ def read_source(source: SourceConfig, cache: Path, progress: Callable[[int, int]
         progress: called with people done and their total while phantoms are made.
 
     Raises:
-        MetadataError: a file, a column, a field or a value is missing or wrong.
+        MetadataError: the source as a whole cannot be read: no root, no table, a missing column.
         ConfigError: the phantoms asked for cannot be made.
         NoSpaceError: the disk is full.
     """
-    if isinstance(source, AdniSource):
-        return read_adni(source)
-    if isinstance(source, BratsSource):
-        return read_brats(source)
-    if isinstance(source, TableSource):
-        return read_table(source)
-    return read_phantom(source, cache, progress)
+    return make_source(source, cache, progress).read()
+
+
+def read_sources(
+    sources: Iterable[SourceConfig], cache: Path, progress: Callable[[int, int], None] | None = None
+) -> Found:
+    """Read several sources; an image that is in two of them under one name of a cohort is rejected, twice.
+
+    Raises:
+        MetadataError, ConfigError, NoSpaceError: as read_source.
+    """
+    return together([read_source(source, cache, progress) for source in sources])

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from brainage_ray.errors import MetadataError
 
 _SUBJECT = re.compile(r"(\d{3})_S_(\d{4,5})")
-_IMAGE = re.compile(r"I?(\d+)")
+_IMAGE = re.compile(r"I?([0-9]+)")
+_AT_THE_END = re.compile(r"_I([0-9]+)$")
 _FIRST_AFTER_ADNI1 = 2000
 _MONTHS_OF_ADNI1 = 36
 _MONTH = re.compile(r"ADNI1/GO Month (\d+)")
@@ -18,6 +19,10 @@ _PHASES = (
     (re.compile(r"ADNI ?2 .+"), "ADNI-2"),
     (re.compile(r"ADNI ?3 .+"), "ADNI-3"),
 )
+_FIRST_OF_NEXT = ((2000, "ADNI-1"), (4000, "ADNI-GO"), (6000, "ADNI-2"), (10000, "ADNI-3"), (100000, ""))
+_MONTH_CODE = re.compile(r"m(\d+)")
+_CODES = ((re.compile(r"v\d+"), "ADNI-2"), (re.compile(r"init|y\d+"), "ADNI-3"), (re.compile(r"sc|scmri|bl"), ""))
+_PROTOCOLS = {"ADNI1": "ADNI-1", "ADNIGO": "ADNI-GO", "ADNI2": "ADNI-2", "ADNI3": "ADNI-3"}
 _UNNUMBERED = re.compile(r"ADNI (Screening|Baseline)\b.*")
 
 
@@ -58,6 +63,18 @@ def parse_image(text: str, where: str) -> str:
     return f"I{found[1]}"
 
 
+def image_or_none(text: str) -> str:
+    """Return the folders' form of an image id, or empty where the text is none."""
+    found = _IMAGE.fullmatch(text)
+    return f"I{found[1]}" if found else ""
+
+
+def image_in_name(stem: str) -> str:
+    """Return the image id with which LONI ends the names of its files, ADNI_..._I45107, or empty."""
+    found = _AT_THE_END.search(stem)
+    return f"I{found[1]}" if found else ""
+
+
 def phase_of(visit: str, rid: int, where: str) -> str:
     """Return the phase that a visit belongs to.
 
@@ -79,3 +96,26 @@ def phase_of(visit: str, rid: int, where: str) -> str:
     problem = f'{where}: the visit "{visit}" names no phase of ADNI'
     fix = "Names begin with ADNI, ADNI1, ADNIGO, ADNI2 or ADNI3, as in ADNI2 Year 1 Visit; correct or remove it."
     raise MetadataError(problem, fix)
+
+
+def phase_of_code(code: str, rid: int) -> str:
+    """Return the phase of a visit that the IDA's tables give by code, or empty where the code leaves it open.
+
+    ADNI-1 and ADNI-GO count months (m12), ADNI-2 visits (v11), ADNI-3 years (y1). A screening or baseline is that
+    of the phase in which the participant came, which the number tells: GO's begin at 2000, ADNI-2's at 4000,
+    ADNI-3's at 6000.
+    """
+    began = next(phase for below, phase in _FIRST_OF_NEXT if rid < below)
+    if month := _MONTH_CODE.fullmatch(code):
+        if began == "ADNI-1":
+            return "ADNI-1" if int(month[1]) <= _MONTHS_OF_ADNI1 else "ADNI-GO"
+        return began if began == "ADNI-GO" else ""
+    for pattern, phase in _CODES:
+        if pattern.fullmatch(code):
+            return phase or began
+    return ""
+
+
+def phase_of_protocol(protocol: str) -> str:
+    """Return the phase that ADNIMERGE's COLPROT names (ADNI1, ADNIGO, ADNI2, ADNI3), or empty."""
+    return _PROTOCOLS.get(protocol, "")

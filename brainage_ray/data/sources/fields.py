@@ -1,15 +1,17 @@
-"""What all sources check alike: ages, sexes, files, folders, and the order of the scans."""
+"""What all sources check alike: ages, sexes, dates and folders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from datetime import date
 from pathlib import Path
 
-from brainage_ray.data.scan import Scan
 from brainage_ray.errors import MetadataError
 
 OLDEST_YEARS = 120.0
+DAYS_A_YEAR = 365.25
 
+_US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "": ""}
 
 
@@ -63,6 +65,16 @@ def check_folder(folder: Path, what: str) -> None:
         raise MetadataError(problem, "Correct `root` in data.sources of the experiment.")
 
 
-def in_order(scans: Iterable[Scan]) -> list[Scan]:
-    """Return scans ordered by subject, session and image."""
-    return sorted(scans, key=lambda s: (s.subject, s.session, s.image))
+def parse_date(text: str, where: str) -> date:
+    """Read a day: 2012-06-01, with or without a time, or 6/01/2012 as the IDA writes it (month first).
+
+    Raises:
+        MetadataError: it is no such day.
+    """
+    month_first = _US_DATE.fullmatch(text)
+    iso = f"{month_first[3]}-{month_first[1]:0>2}-{month_first[2]:0>2}" if month_first else text[:10]
+    try:
+        return date.fromisoformat(iso)
+    except ValueError:
+        problem = f'{where}: "{text}" is no date'
+        raise MetadataError(problem, "Dates look like 2012-06-01 or 6/01/2012 (month first); correct it.") from None

@@ -1,0 +1,101 @@
+"""A BIDS dataset: T1w images of its sessions, whose people `participants.tsv` and `sub-XX_sessions.tsv` describe."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from brainage_ray.config import BidsSource
+from brainage_ray.data.scan import Found, Scan
+from brainage_ray.data.sources.bids_names import T1wName, parse_t1w
+from brainage_ray.data.sources.bids_people import People
+from brainage_ray.data.sources.fields import check_folder
+from brainage_ray.data.sources.findings import Findings
+from brainage_ray.errors import MetadataError
+
+_NOT_RAW = ("derivatives", "sourcedata", "code", "stimuli")
+
+
+class Bids:
+    """The T1w images of a BIDS dataset, or those that one pipeline derived from them.
+
+    Every file whose name has T1w in it and ends in .nii or .nii.gz is an input, wherever it lies, except under
+    derivatives, sourcedata, code and stimuli; so is each participant without a folder.
+
+    Args:
+        source: where it is.
+    """
+
+    def __init__(self, source: BidsSource) -> None:
+        self._source = source
+        pipeline = source.derivative
+        self._images = source.root / "derivatives" / pipeline if pipeline else source.root
+
+    def read(self) -> Found:
+        """List the scans; each image is one or rejected.
+
+        Raises:
+            MetadataError: the root or participants.tsv is missing or cannot be read, or there is no T1w image.
+        """
+        check_folder(self._source.root, "bids")
+        check_folder(self._images, "bids")
+        people = People(self._source, self._images)
+        paths = _t1w_files(self._images)
+        if not paths:
+            problem = f"bids: {self._images} holds no sub-XX[/ses-YY]/anat/*_T1w.nii or .nii.gz"
+            raise MetadataError(problem, "Give the folder of the subjects' folders.")
+        findings = Findings(self._source.cohort)
+        for image in self._named(findings, paths).values():
+            name = image[0][1]
+            if self._source.entities.items() <= dict(name.entities).items():
+                with findings.rejecting(name.image, name.subject, name.session):
+                    findings.take(self._scan([path for path, _ in image], name, people))
+        self._reject_absent(findings, people)
+        return findings.found()
+
+    def _named(self, findings: Findings, paths: list[Path]) -> Mapping[str, list[tuple[Path, T1wName]]]:
+        """Return the files of each image; those whose name is not BIDS's are rejected."""
+        named = defaultdict(list)
+        for path in paths:
+            with findings.rejecting(str(path.relative_to(self._images))):
+                name = parse_t1w(path.relative_to(self._images))
+                named[name.image].append((path, name))
+        return named
+
+    def _scan(self, paths: list[Path], name: T1wName, people: People) -> Scan:
+        if len(paths) > 1:
+            raise MetadataError(f"bids: {paths[0]} is there also as {paths[1].name}", "Keep one of the two.")
+        if not paths[0].is_file():
+            problem = f"bids: {paths[0]} is a link to nothing, or no file"
+            raise MetadataError(problem, "Fetch what it stands for (`datalad get`), or move it away.")
+        return Scan(
+            cohort=self._source.cohort,
+            subject=name.subject,
+            session=name.session,
+            image=name.image,
+            files={"t1": paths[0]},
+            age_years=people.age_years(name.subject, name.session),
+            sex=people.sex(name.subject),
+            diagnosis=people.diagnosis(name.subject, name.session),
+            site=people.row(name.subject).values.get("site", ""),
+        )
+
+    def _reject_absent(self, findings: Findings, people: People) -> None:
+        """Put participants on the record whose folders are not there; a folder without T1w images is no input."""
+        for row in people.rows:
+            subject = row.values["participant_id"]
+            if not subject or not (self._images / subject).is_dir():
+                problem = f'{row.where}: there is no folder of the participant "{subject}"'
+                findings.reject(f"{problem}. Get it, or take the row out.", subject or row.name, subject)
+
+
+def _t1w_files(root: Path) -> list[Path]:
+    paths = []
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        kept = [name for name in folders if not name.startswith(".") and not (here == root and name in _NOT_RAW)]
+        folders[:] = kept
+        paths += [here / name for name in files if "t1w" in name.lower() and name.endswith((".nii", ".nii.gz"))]
+    return sorted(paths)
