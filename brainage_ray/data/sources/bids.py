@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 
 from brainage_ray.config import BidsSource
@@ -22,7 +21,7 @@ class Bids:
     """The T1w images of a BIDS dataset, or those that one pipeline derived from them.
 
     Every file whose name has T1w in it and ends in .nii or .nii.gz is an input, wherever it lies, except under
-    derivatives, sourcedata, code and stimuli; so is each participant without a folder.
+    derivatives, sourcedata, code and stimuli; so is each participant of whom there is none.
 
     Args:
         source: where it is.
@@ -47,22 +46,29 @@ class Bids:
             problem = f"bids: {self._images} holds no sub-XX[/ses-YY]/anat/*_T1w.nii or .nii.gz"
             raise MetadataError(problem, "Give the folder of the subjects' folders.")
         findings = Findings(self._source.cohort)
-        for image in self._named(findings, paths).values():
+        images, seen = self._named(findings, paths)
+        for image in images:
             name = image[0][1]
-            if self._source.entities.items() <= dict(name.entities).items():
-                with findings.rejecting(name.image, name.subject, name.session):
-                    findings.take(self._scan([path for path, _ in image], name, people))
-        self._reject_absent(findings, people)
+            seen.add(name.subject)
+            with findings.rejecting(name.image, name.subject, name.session):
+                findings.take(self._scan([path for path, _ in image], name, people))
+        self._reject_absent(findings, people, seen)
         return findings.found()
 
-    def _named(self, findings: Findings, paths: list[Path]) -> Mapping[str, list[tuple[Path, T1wName]]]:
-        """Return the files of each image; those whose name is not BIDS's are rejected."""
-        named = defaultdict(list)
+    def _named(self, findings: Findings, paths: list[Path]) -> tuple[list[list[tuple[Path, T1wName]]], set[str]]:
+        """Return the files of each image that is asked for, and the folders of files whose names are rejected."""
+        named, rejected = defaultdict(list), set()
         for path in paths:
-            with findings.rejecting(str(path.relative_to(self._images))):
-                name = parse_t1w(path.relative_to(self._images))
+            relative = path.relative_to(self._images)
+            try:
+                name = parse_t1w(relative)
+            except MetadataError as error:
+                rejected.add(relative.parts[0])
+                findings.reject(str(error), str(relative), relative.parts[0] if len(relative.parts) > 1 else "")
+                continue
+            if self._source.entities.items() <= dict(name.entities).items():
                 named[name.image].append((path, name))
-        return named
+        return list(named.values()), rejected
 
     def _scan(self, paths: list[Path], name: T1wName, people: People) -> Scan:
         if len(paths) > 1:
@@ -82,12 +88,13 @@ class Bids:
             site=people.row(name.subject).values.get("site", ""),
         )
 
-    def _reject_absent(self, findings: Findings, people: People) -> None:
-        """Put participants on the record whose folders are not there; a folder without T1w images is no input."""
+    def _reject_absent(self, findings: Findings, people: People, seen: set[str]) -> None:
+        """Put participants on the record of whom there is no image, nor a file that could be one."""
+        wanted = "".join(f" with {name}-{label}" for name, label in self._source.entities.items())
         for row in people.rows:
             subject = row.values["participant_id"]
-            if not subject or not (self._images / subject).is_dir():
-                problem = f'{row.where}: there is no folder of the participant "{subject}"'
+            if subject not in seen:
+                problem = f'{row.where}: there is no T1w image{wanted} of the participant "{subject}" in {self._images}'
                 findings.reject(f"{problem}. Get it, or take the row out.", subject or row.name, subject)
 
 
