@@ -105,9 +105,13 @@ def read_ledger(path: Path) -> pd.DataFrame:
     """Return the table that `Ledger.write` wrote.
 
     Raises:
-        DataError: a column or a status is not a ledger's.
+        DataError: it cannot be read, or a column or a status is not a ledger's.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pandas' and Arrow's own errors are ValueErrors
+        problem = f"the ledger {path} cannot be read: {' '.join(str(error).split())}"
+        raise DataError(problem, "Delete it and prepare the data again.") from error
     if tuple(table.columns) != COLUMNS or not table["status"].isin(STATUSES).all():
         raise DataError(f"{path} is not a ledger of scans ({', '.join(table.columns)})", "Prepare the data again.")
     return table

@@ -193,7 +193,17 @@ def _read_about(folder: Path) -> dict[str, Any]:
         raise StoreError(problem, "Use the program that wrote it, or prepare the data again in another folder.")
     if missing := {"kind", "content_hash", "preprocessing", "files"} - about.keys():
         raise StoreError(f"{path} lacks {', '.join(sorted(missing))}", _AGAIN)
+    _check_about(path, about)
     return about
+
+
+def _check_about(path: Path, about: Mapping[str, Any]) -> None:
+    files = about["files"]
+    listed = isinstance(files, dict) and MANIFEST_FILE in files
+    if not listed or not all(isinstance(r, dict) and {"bytes", "sha256"} <= r.keys() for r in files.values()):
+        raise StoreError(f"{path} does not say which files there are", _AGAIN)
+    if about["kind"] not in ("age", "segmentation") or not isinstance(about["content_hash"], str):
+        raise StoreError(f"{path} has the kind {about['kind']!r}, content {about['content_hash']!r}", _AGAIN)
 
 
 def _preprocessing(about: Mapping[str, Any], folder: Path) -> PreprocessingConfig:
