@@ -159,9 +159,12 @@ def _broken(values: Mapping[str, str], layout: Layout) -> bool:
 
 def _decode(content: bytes, encoding: str | None) -> str:
     marked = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    zeros = ValueError("it holds bytes of zero, as UTF-16 without a byte order mark and files that are no text do")
+    if (encoding or marked) == "utf-8" and b"\0" in content:
+        raise zeros
     text = content.decode(encoding or marked)
     if "\0" in text:
-        raise ValueError("it holds bytes of zero, as UTF-16 without a byte order mark and files that are no text do")
+        raise zeros
     return text
 
 
