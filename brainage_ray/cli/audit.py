@@ -16,6 +16,7 @@ from brainage_ray.config import load_experiment
 from brainage_ray.data import atomic_write
 from brainage_ray.pipeline import Audit, audit_experiment
 from brainage_ray.report.audit_table import audit_sentence, findings_table
+from brainage_ray.report.text import count
 
 LEAKING = 3
 """Exit code."""
@@ -45,7 +46,7 @@ def audit(path: Path, overrides: Sequence[str], workspace: Path, json_file: Path
 def _printed(found: Audit, rows: Sequence[Sequence[str]]) -> Table:
     report = found.report
     total = sum(report.counts.values())
-    table = Table(title=f"{found.experiment}: {report.leaks} leaks, {report.warnings} warnings", show_lines=False)
+    table = Table(title=f"{found.experiment}: {count(report.leaks, 'leak')}, {count(report.warnings, 'warning')}")
     for heading in ("finding", "", "people", "where", "scans"):
         table.add_column(heading, overflow="fold")
     for kind, word, *rest in rows[:ROWS]:

@@ -49,6 +49,8 @@ LEAK_REASONS = ("the person is also in", "the same image as")
 """How the reasons of scans that are left out for a leak begin."""
 
 _BIT = {role: 1 << i for i, role in enumerate(ROLES)}
+_STAYS = [_BIT[role] for role in ("test", "validation", "train", "pretraining")]
+"""Of two scans that may not both stay, the one whose role comes first does."""
 _SPLITS = _BIT["train"] | _BIT["validation"] | _BIT["test"]
 
 
@@ -162,7 +164,7 @@ def reasons_to_leave_out(table: pd.DataFrame) -> pd.Series:
     reasons = pd.Series("", index=table.index, dtype=object)
     whole = _BIT["test"] | _BIT["validation"]
     for rows in indexed.contents_of_two_people():
-        rows = sorted(rows, key=lambda i: (-(indexed.role[i] & whole), indexed.role[i], indexed.name(i)))
+        rows = sorted(rows, key=lambda i: (_STAYS.index(indexed.role[i]), indexed.name(i)))
         kept = rows[0]
         for row in rows[1:]:
             if indexed.person[row] == indexed.person[kept] or indexed.role[row] & whole:
