@@ -15,13 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from brainage_ray.data.audit_index import BIT, EVALUATED, ROLES, ScanIndex
 from brainage_ray.data.provenance import TrainedOn, hash_person
 
-COLUMNS = ("use", "cohort", "subject", "person", "image", "split", "contents")
-"""Of the table: use is age or pretraining; contents are content hashes, see data.contents, joined by a space, or
-empty where they are not known."""
-ROLES = ("train", "validation", "test", "pretraining")
-"""What a scan is for: the split of a brain-age scan, or pre-training, whatever its split there."""
 LISTED = 1000
 """Findings of a kind that are kept, the first by name; the counts are of all."""
 
@@ -45,13 +41,10 @@ LEAKS: tuple[Kind, ...] = (
 )
 """Kinds that an experiment may not start with; the others are warnings."""
 
-LEAK_REASONS = ("the person is also in", "the same image as")
+LEAK_REASONS = ("the person is also in", "the person has the same image as", "the same image as")
 """How the reasons of scans that are left out for a leak begin."""
 
-_BIT = {role: 1 << i for i, role in enumerate(ROLES)}
-_STAYS = [_BIT[role] for role in ("test", "validation", "train", "pretraining")]
-"""Of two scans that may not both stay, the one whose role comes first does."""
-_SPLITS = _BIT["train"] | _BIT["validation"] | _BIT["test"]
+_SPLITS = BIT["train"] | EVALUATED
 
 
 @dataclass(frozen=True)
@@ -128,7 +121,7 @@ def audit_manifest(table: pd.DataFrame, weights: Sequence[Weights] = ()) -> Audi
     Returns:
         The findings; memory is bounded by that of the table.
     """
-    indexed = _Indexed(table)
+    indexed = ScanIndex(table)
     found: list[Finding] = []
     counts: dict[str, int] = {}
     for kind, groups in (
@@ -141,7 +134,7 @@ def audit_manifest(table: pd.DataFrame, weights: Sequence[Weights] = ()) -> Audi
     ):
         if groups:
             counts[kind] = len(groups)
-            found += [indexed.finding(kind, rows) for rows in groups[:LISTED]]  # type: ignore[arg-type]
+            found += [_finding(indexed, kind, rows) for rows in groups[:LISTED]]  # type: ignore[arg-type]
     for finding in _weights_findings(indexed, weights):
         counts[finding.kind] = counts.get(finding.kind, 0) + 1
         found.append(finding)
@@ -160,111 +153,31 @@ def reasons_to_leave_out(table: pd.DataFrame) -> pd.Series:
     Returns:
         A reason by row of the table, empty where the scan stays. Validation and test keep all of theirs.
     """
-    indexed = _Indexed(table)
-    reasons = pd.Series("", index=table.index, dtype=object)
-    whole = _BIT["test"] | _BIT["validation"]
-    for rows in indexed.contents_of_two_people():
-        rows = sorted(rows, key=lambda i: (_STAYS.index(indexed.role[i]), indexed.name(i)))
-        kept = rows[0]
-        for row in rows[1:]:
-            if indexed.person[row] == indexed.person[kept] or indexed.role[row] & whole:
-                continue
-            same = f"the same image as {indexed.name(kept)} of {indexed.role_name(kept)}"
-            theirs = indexed.person == indexed.person[row] if indexed.role[kept] & whole else np.zeros(0, bool)
-            training = np.flatnonzero(theirs)[(indexed.role[theirs] & whole) == 0] if theirs.size else []
-            reasons.iloc[[row, *training]] = same
+    indexed = ScanIndex(table)
+    reasons = np.full(len(table), "", dtype=object)
+    groups = indexed.contents_of_two_people()
+    for person, (seen, tested) in indexed.linked_to_evaluated(groups).items():
+        theirs = (indexed.person == person) & ((indexed.role & EVALUATED) == 0)
+        reasons[theirs] = f"the person has the same image as {seen} of {tested}"
+    for rows in groups:
+        staying = [i for i in rows if not reasons[i] and not indexed.role[i] & EVALUATED]
+        staying.sort(key=lambda i: (indexed.role[i] != BIT["train"], indexed.name(i)))
+        for row in staying[1:]:
+            first = staying[0]
+            if indexed.person[row] != indexed.person[first]:
+                reasons[row] = f"the same image as {indexed.name(first)} of {indexed.role_name(first)}"
     mask = indexed.mask[indexed.person]
-    for role, others in (("train", ("test", "validation")), ("pretraining", ("test",))):
-        for other in others:
-            leaves = (indexed.role == _BIT[role]) & ((mask & _BIT[other]) > 0)
-            reasons[leaves & (reasons == "").to_numpy()] = f"the person is also in {other}"
-    return reasons
+    for role, other in (("train", "validation"), ("train", "test"), ("pretraining", "test")):
+        reasons[(indexed.role == BIT[role]) & ((mask & BIT[other]) > 0)] = f"the person is also in {other}"
+    return pd.Series(reasons, index=table.index, dtype=object)
 
 
-class _Indexed:
-    """The table as numbers: who, what for, and which contents."""
-
-    def __init__(self, table: pd.DataFrame) -> None:
-        self.table = table.reset_index(drop=True)
-        split = self.table["split"].where(self.table["use"] == "age", "pretraining")
-        self.role: NDArray[np.uint8] = np.zeros(len(table), np.uint8)
-        for role, bit in _BIT.items():
-            self.role[(split == role).to_numpy()] = bit
-        self.person, self.people = pd.factorize(self.table["person"])
-        self.mask: NDArray[np.uint8] = np.zeros(len(self.people), np.uint8)
-        for bit in _BIT.values():
-            self.mask[self.person[self.role == bit]] |= bit
-        self.known: NDArray[np.bool_] = (self.table["contents"] != "").to_numpy(dtype=bool)
-        self.rows, texts = _one_a_row(self.table["contents"])
-        self.content, self.contents = pd.factorize(texts)
-
-    def people_where(self, wrong: Any) -> list[list[int]]:
-        """Return the rows of each person whose roles are wrong, by name."""
-        bad = np.flatnonzero(wrong(self.mask))
-        rows = np.flatnonzero(np.isin(self.person, bad)) if len(bad) else np.zeros(0, np.int64)
-        return self._groups(self.person[rows], rows)
-
-    def contents_of_two_people(self) -> list[list[int]]:
-        """Return the rows of each content that has the names of two people or more."""
-        first = np.zeros(len(self.contents), np.int64)
-        first[self.content] = self.person[self.rows]
-        differs = self.person[self.rows] != first[self.content]
-        return self._groups_of_contents(np.unique(self.content[differs]))
-
-    def duplicates(self) -> list[list[int]]:
-        """Return the rows of each content that one person has twice in one role and under no other name."""
-        keys = (self.content.astype(np.int64) * len(self.people) + self.person[self.rows]) * 16 + self.role[self.rows]
-        repeated = pd.Series(keys).duplicated(keep=False).to_numpy()
-        two_names = {i for rows in self.contents_of_two_people() for i in rows}
-        groups = _once(self._groups(keys[repeated], self.rows[repeated]))
-        return [rows for rows in groups if len(rows) > 1 and not two_names.intersection(rows)]
-
-    def unreadable(self) -> list[list[int]]:
-        """Return each row without contents, where others have them."""
-        return [[int(i)] for i in np.flatnonzero(~self.known)] if self.known.any() else []
-
-    def name(self, row: int) -> str:
-        """Return cohort and image."""
-        return f"{self.table['cohort'].iloc[row]} {self.table['image'].iloc[row]}"
-
-    def role_name(self, row: int) -> str:
-        """Return what a row is for."""
-        return ROLES[int(self.role[row]).bit_length() - 1]
-
-    def finding(self, kind: Kind, rows: Sequence[int]) -> Finding:
-        """Describe a group of rows, in an order of their own."""
-        people = sorted({str(self.people[self.person[i]]) for i in rows})
-        roles = {self.role_name(i) for i in rows}
-        places = tuple(role for role in ROLES if role in roles)
-        return Finding(kind, tuple(people), places, tuple(sorted(self.name(i) for i in rows)))
-
-    def _groups_of_contents(self, bad: NDArray[np.int64]) -> list[list[int]]:
-        mine = np.isin(self.content, bad) if len(bad) else np.zeros(len(self.content), bool)
-        return _once(self._groups(self.content[mine], self.rows[mine]))
-
-    def _groups(self, keys: NDArray[np.int64], rows: NDArray[np.int64]) -> list[list[int]]:
-        """Gather the rows of equal keys; the groups are ordered by the names in them."""
-        if not len(rows):
-            return []
-        order = np.argsort(keys, kind="stable")
-        starts = np.flatnonzero(np.diff(keys[order])) + 1
-        groups = [sorted({int(i) for i in part}) for part in np.split(rows[order], starts)]
-        person, cohort, image = (self.table[c].to_numpy() for c in ("person", "cohort", "image"))
-        return sorted(groups, key=lambda part: min((str(person[i]), str(cohort[i]), str(image[i])) for i in part))
-
-
-def _once(groups: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Drop repeated groups: four modalities of a copied case are one finding."""
-    return [list(rows) for rows in dict.fromkeys(tuple(rows) for rows in groups)]
-
-
-def _one_a_row(contents: pd.Series) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return the row of each content, and the contents; most rows have one."""
-    several = contents.str.contains(" ", regex=False).to_numpy(dtype=bool)
-    single = np.flatnonzero(~several & (contents != "").to_numpy(dtype=bool))
-    split = contents[several].str.split(" ").explode()
-    rows = np.concatenate([single, split.index.to_numpy(dtype=np.int64)])
-    return rows, np.concatenate([contents.to_numpy(dtype=object)[single], split.to_numpy(dtype=object)])
+def _finding(indexed: ScanIndex, kind: Kind, rows: Sequence[int]) -> Finding:
+    """Describe a group of rows, in an order of their own."""
+    people = sorted({str(indexed.people[indexed.person[i]]) for i in rows})
+    roles = {indexed.role_name(i) for i in rows}
+    places = tuple(role for role in ROLES if role in roles)
+    return Finding(kind, tuple(people), places, tuple(sorted(indexed.name(i) for i in rows)))
 
 
 def _in_two_splits(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -273,7 +186,7 @@ def _in_two_splits(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _both(mask: NDArray[np.uint8], *roles: str) -> NDArray[np.bool_]:
-    wanted = sum(_BIT[role] for role in roles)
+    wanted = sum(BIT[role] for role in roles)
     return np.asarray((mask & wanted) == wanted)
 
 
@@ -281,9 +194,9 @@ def _chosen_and_pretrained(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return _both(mask, "validation", "pretraining") & ~_both(mask, "test")
 
 
-def _weights_findings(indexed: _Indexed, weights: Sequence[Weights]) -> Iterator[Finding]:
+def _weights_findings(indexed: ScanIndex, weights: Sequence[Weights]) -> Iterator[Finding]:
     who = indexed.table["person"].to_numpy(dtype=object)
-    tested = indexed.role == _BIT["test"]
+    tested = indexed.role == BIT["test"]
     people = {hash_person(str(name)): str(name) for name in pd.unique(who[tested])}
     theirs = tested[indexed.rows]
     shown = indexed.contents[indexed.content[theirs]] if theirs.any() else ()

@@ -12,7 +12,7 @@ import pandas as pd
 from brainage_ray.config import ImportedWeights
 from brainage_ray.config.experiment import Experiment
 from brainage_ray.data import Assignment, AuditReport, Finding, Weights, read_provenance, reasons_to_leave_out
-from brainage_ray.data.audit import COLUMNS
+from brainage_ray.data.audit_index import COLUMNS
 from brainage_ray.errors import LeakageError
 from brainage_ray.pipeline.imported import DOWNLOADS, ENCODER, import_nodes, imported_folder
 from brainage_ray.pipeline.session import Session

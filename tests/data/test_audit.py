@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainage_ray.data.audit import COLUMNS, LEAKS, LISTED, Weights, audit_manifest, reasons_to_leave_out
+from brainage_ray.data.audit import LEAKS, LISTED, Weights, audit_manifest, reasons_to_leave_out
+from brainage_ray.data.audit_index import COLUMNS
 from brainage_ray.data.provenance import TrainedOn, trained_on
 
 ROLES = ("train", "validation", "test", "pretraining")
@@ -117,9 +118,18 @@ def test_who_is_somebody_elses_copy_leaves_with_all_scans():
         scan("other", "train", "d"), scan("t", "pretraining", "e"),
     )  # fmt: skip
     reasons = reasons_to_leave_out(table)
-    assert reasons.tolist() == ["", "the same image as C a of test", "the same image as C a of test", "",
-                                "the person is also in test"]  # fmt: skip
+    same = "the person has the same image as C a of test"
+    assert reasons.tolist() == ["", same, same, "", "the person is also in test"]
     assert audit_manifest(table[reasons == ""]).leaks == 0
+
+
+def test_the_copy_of_a_copy_of_a_test_person_leaves_too():
+    table = table_of(
+        scan("t", "test", "a", "x"), scan("b", "train", "b", "x y"), scan("c", "train", "c", "y"),
+        scan("c", "train", "d"), scan("e", "train", "e", "z"), scan("f", "train", "f", "z"), scan("f", "train", "g"),
+    )  # fmt: skip
+    same = "the person has the same image as C a of test"
+    assert reasons_to_leave_out(table).tolist() == ["", same, same, same, "", "the same image as C e of train", ""]
 
 
 def test_weights_that_know_a_test_person_or_image_leak():
