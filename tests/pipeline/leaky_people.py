@@ -1,4 +1,4 @@
-"""Small brains in a table with splits, some of them in the wrong place, and sessions that cut them without a cluster."""
+"""Small brains in a table with splits, some of them in the wrong place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import yaml
 from brainage_ray.config import load_experiment
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
-SMALL = {"kind": "unet", "width": 0.125, "depth": 3}
+SMALL = {"kind": "resnet50", "width": 0.125, "depth": 14}
+"""Weights from elsewhere go into this backbone only."""
+SPACE = {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-2}}}
 
 
 def brain(seed: int) -> np.ndarray:
@@ -48,10 +50,10 @@ class People:
                                   "slice_shape": [48, 48]},
                 "split": {"rule": "table"},
             },
-            "arms": {"unet": {"backbone": SMALL, "pretraining": list(pretraining or {})}},
+            "arms": {"resnet": {"backbone": SMALL, "pretraining": list(pretraining or {})}},
             "pretraining": pretraining or {},
             "training": {"max_epochs": 1, "batch_size": 8},
-            "search": {"space": {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1e-4, "high": 1e-2}}}},
+            "search": {"space": SPACE},
         }  # fmt: skip
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))

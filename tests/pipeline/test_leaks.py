@@ -134,7 +134,7 @@ def test_an_unreadable_image_is_a_warning(tmp_path):
 
 def test_the_plan_of_a_search_names_no_path_to_the_test_split(tmp_path):
     session, prepared = prepared_of(people_of(tmp_path), tmp_path)
-    plan = study_plan(session, prepared, Pretrained({}, {}), "unet")
+    plan = study_plan(session, prepared, Pretrained({}, {}), "resnet")
     assert str(prepared.test.folder) not in json.dumps(plan.run.to_json())
     assert plan.run.store == prepared.age.folder
     assert not [path for path in plan.run.store.rglob("*") if "test" in path.name]
@@ -158,7 +158,7 @@ except LeakageError as error:
 @pytest.mark.parametrize("by", ["split", "folder"])
 def test_a_trial_process_that_asks_for_the_test_split_is_refused(by, tmp_path):
     session, prepared = prepared_of(people_of(tmp_path), tmp_path)
-    run = age_run(session, prepared, session.experiment.arms["unet"])
+    run = age_run(session, prepared, session.experiment.arms["resnet"])
     change = {"train_splits": ("train", "test")} if by == "split" else {"store": prepared.test.folder}
     asked = run.model_copy(update={**change, "folder": tmp_path / "trial"})
     done = subprocess.run([sys.executable, "-c", ASK], input=asked.model_dump_json(), capture_output=True, text=True,
@@ -211,12 +211,12 @@ def test_weights_of_unknown_provenance_are_a_warning(tmp_path, weights, known):
 def test_the_models_of_one_experiment_are_recognised_by_the_next(tmp_path):
     """Trained for real; then a study that tests one of their people takes them as its first weights."""
     session, prepared = prepared_of(people_of(tmp_path / "a"), tmp_path, name="first")
-    run = age_run(session, prepared, session.experiment.arms["unet"])
+    run = age_run(session, prepared, session.experiment.arms["resnet"])
     run = TrainingRun.model_validate(run.model_dump() | {"keep_weights": True, "folder": tmp_path / "fit"})
     fit = train(run)
     keep_provenance("first", [run], {run.key: fit}, prepared.age.manifest)
     folder = tmp_path / "pulled"
-    write_model_folder(folder, "first", prepared.age.preprocessing, [FittedModel("unet", 0, run, fit)])
+    write_model_folder(folder, "first", prepared.age.preprocessing, [FittedModel("resnet", 0, run, fit)])
     weights = folder / "seed-0.safetensors"
     _, clean = prepared_of(people_of(tmp_path / "b"), tmp_path, name="second", pretraining=imported(weights))
     assert clean.audit.counts == {}
