@@ -6,7 +6,7 @@
     |-- ConfigError            exit code 2: an experiment, a search space, --set or an option is wrong
     |-- DataError              a scan, a store or a file of data cannot be used
     |   |-- MetadataError      exit code 2: a table or XML about the scans is wrong
-    |   |-- LeakageError       a person or a split is where it may not be
+    |   |-- LeakageError       exit code 3: a person, an image or a split is where it may not be
     |   `-- StoreError         a slice store is missing, damaged or of another version
     |-- WeightsError           weights do not fit the network, or not the checksum
     |-- TrialFailed            a training run ended with NaN or raised
@@ -57,6 +57,8 @@ class MetadataError(DataError):
 
 class LeakageError(DataError):
     """A person is in two splits, or a split is asked for where it may not be opened."""
+
+    exit_code = 3
 
 
 class StoreError(DataError):

@@ -136,6 +136,30 @@ def status(experiment: ExperimentFile, set_: Overrides = None, workspace: Worksp
 
 
 @app.command(rich_help_panel="Experiments")
+def audit(
+    experiment: ExperimentFile,
+    set_: Overrides = None,
+    workspace: Workspace = RUNS,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all findings to this file.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Look for leaks: people in two splits, copied images, test people in pre-training. Exit 0 clean, 3 leaking.
+
+    Before the data are prepared the images are read and hashed, which is kept in the workspace's cache.
+
+    For example:
+
+    brainage audit experiments/quickstart.yaml
+
+    brainage audit experiments/bracis2023.yaml --set data.root=/data/adni --json audit.json
+    """
+    from brainage_ray.cli.audit import audit as audit_verb
+
+    raise typer.Exit(audit_verb(experiment, set_ or [], workspace, json_file))
+
+
+@app.command(rich_help_panel="Experiments")
 def compare(
     runs: Annotated[
         list[str],

@@ -25,8 +25,8 @@ WRONG_USAGE = typer.BadParameter.__mro__[2]
 def main() -> None:
     """Run the command line.
 
-    Exit 0 when done, 2 for what the user wrote, 1 for what failed; 130 after Ctrl-C, 143 after SIGTERM and 129 after
-    SIGHUP, which do the same.
+    Exit 0 when done, 2 for what the user wrote, 1 for what failed, 3 for data that leak; 130 after Ctrl-C, 143 after
+    SIGTERM and 129 after SIGHUP, which do the same.
     """
     signals = _take_signals()
     arguments = sys.argv[1:]

@@ -18,7 +18,11 @@ def headline(experiment: Experiment) -> Text:
 def results_table(result: ExperimentResult) -> Table:
     """Return the MAE and the delta of each arm, with the null model beside them."""
     summary = result.summary
-    table = Table(title=f"{result.experiment}: test split, years, mean (sd) over seeds")
+    mark = " \N{DAGGER}" if result.leak else ""
+    table = Table(
+        title=f"{result.experiment}: test split, years, mean (sd) over seeds{mark}",
+        caption=f"\N{DAGGER} {result.leak}" if result.leak else None,
+    )
     table.add_column("arm")
     for heading in ("validation MAE", "test MAE"):
         table.add_column(heading, justify="right")

@@ -1,9 +1,12 @@
 """Scans and who they belong to, preprocessing, splits, ledgers and the slice store."""
 
+from brainage_ray.data.audit import AuditReport, Finding, Weights, audit_manifest, reasons_to_leave_out
+from brainage_ray.data.contents import ContentCache, content_hash, images_of
 from brainage_ray.data.files import atomic_folder, atomic_write, no_space, sha256_of
 from brainage_ray.data.ledger import Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
+from brainage_ray.data.provenance import PROVENANCE, TrainedOn, read_provenance, trained_on, write_provenance
 from brainage_ray.data.scan import Found, Rejected, Scan
 from brainage_ray.data.splits import (
     SPLITS,
@@ -11,41 +14,59 @@ from brainage_ray.data.splits import (
     assign_splits,
     check_no_leakage,
     people_in_two_splits,
+    place_scans,
     split_cases,
     split_subjects,
 )
-from brainage_ray.data.store import POSITION_UNIT_MM, SliceStore, StoredSplit
-from brainage_ray.data.store_write import StoreRow, write_store
+from brainage_ray.data.store import POSITION_UNIT_MM, SCHEMA_VERSION, SealedTest, SliceStore, StoredSplit
+from brainage_ray.data.store_write import StoreRow, write_store, write_test
 from brainage_ray.data.volumes import MODALITIES
 
 __all__ = [
     "MODALITIES",
     "POSITION_UNIT_MM",
     "PREPROCESSING_VERSION",
+    "PROVENANCE",
+    "SCHEMA_VERSION",
     "SPLITS",
     "Assignment",
+    "AuditReport",
+    "ContentCache",
+    "Finding",
     "Found",
     "Ledger",
     "PreparedScan",
     "Rejected",
     "Scan",
+    "SealedTest",
     "SliceStore",
     "Slices",
     "StoreRow",
     "StoredSplit",
     "TestLedger",
+    "TrainedOn",
+    "Weights",
     "assign_splits",
     "atomic_folder",
     "atomic_write",
+    "audit_manifest",
     "check_no_leakage",
     "code_version",
+    "content_hash",
+    "images_of",
     "no_space",
     "people_in_two_splits",
+    "place_scans",
     "prepare_scan",
     "preprocess_scan",
     "read_ledger",
+    "read_provenance",
+    "reasons_to_leave_out",
     "sha256_of",
     "split_cases",
     "split_subjects",
+    "trained_on",
+    "write_provenance",
     "write_store",
+    "write_test",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from brainage_ray.config import PreprocessingConfig
 from brainage_ray.config.base import digest
+from brainage_ray.data.contents import contents_of
 from brainage_ray.data.files import atomic_write, sha256_of, write_array
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
 from brainage_ray.data.scan import Scan
@@ -35,6 +36,8 @@ class PreparedScan:
     """Of the source's files, 64 hex digits; of the file itself where there is one."""
     brain_volume_ml: float
     """Of the brain mask, ml."""
+    contents: tuple[str, ...] = ()
+    """Of each image in the order of its modality's name: hash of what it shows, see data.contents."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -45,6 +48,7 @@ class PreparedScan:
         """Return what `to_json` was made from."""
         labels = Path(data["labels"]) if data["labels"] else None
         paths = {"images": Path(data["images"]), "labels": labels, "positions_mm": tuple(data["positions_mm"])}
+        paths["contents"] = tuple(data["contents"])
         return cls(**{**data, **paths})
 
 
@@ -67,7 +71,7 @@ def prepare_scan(scan: Scan, config: PreprocessingConfig, cache: Path) -> Prepar
     labels = [scan.label_classes] if scan.label_classes else []
     key = digest(sha256, scan.segmentation is not None, config.to_json(), PREPROCESSING_VERSION, *labels)
     stem = cache / key[:2] / key
-    return _find(stem) or _write(stem, preprocess_scan(scan, config), sha256)
+    return _find(stem) or _write(stem, preprocess_scan(scan, config), sha256, contents_of(scan))
 
 
 def _sha256(scan: Scan) -> str:
@@ -89,13 +93,15 @@ def _find(stem: Path) -> PreparedScan | None:
         data = json.loads(stem.with_suffix(".json").read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+    if "contents" not in data:  # of a version before there were any
+        return None
     found = _scan(stem, data)
     paths = [found.images, *([found.labels] if found.labels else [])]
     whole = all(path.is_file() and path.stat().st_size == data["bytes"][path.name] for path in paths)
     return found if whole else None
 
 
-def _write(stem: Path, slices: Slices, sha256: str) -> PreparedScan:
+def _write(stem: Path, slices: Slices, sha256: str, contents: Sequence[str]) -> PreparedScan:
     arrays = {"images": slices.images, "labels": slices.labels}
     sizes = {}
     for name, array in arrays.items():
@@ -109,6 +115,7 @@ def _write(stem: Path, slices: Slices, sha256: str) -> PreparedScan:
         "n_slices": len(slices.images),
         "sha256": sha256,
         "brain_volume_ml": slices.brain_volume_ml,
+        "contents": list(contents),
         "bytes": sizes,
     }
     with atomic_write(stem.with_suffix(".json")) as file:
@@ -126,4 +133,5 @@ def _scan(stem: Path, data: Mapping[str, Any]) -> PreparedScan:
         n_slices=data["n_slices"],
         sha256=data["sha256"],
         brain_volume_ml=data["brain_volume_ml"],
+        contents=tuple(data["contents"]),
     )

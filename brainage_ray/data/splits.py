@@ -97,14 +97,28 @@ def assign_splits(
         LeakageError: the rule puts a person into validation and test, or into training and one of them where the
             config does not say what to do.
     """
-    labelled = [_label(scan, label_map) for scan in scans]
-    placed = _by_subject(labelled, config) if config.rule == "by_subject" else [_as_given(a) for a in labelled]
-    allowed = [_train_on(a, training_diagnoses) for a in placed]
+    allowed = place_scans(scans, config, label_map, training_diagnoses)
     _check_chosen_and_tested(allowed)
     settled = _settle_rollovers(allowed, config)
     if config.rollover != "as_published":
         check_no_leakage(settled)
     return tuple(settled)
+
+
+def place_scans(
+    scans: Sequence[Scan],
+    config: SplitConfig,
+    label_map: Mapping[str, str | None],
+    training_diagnoses: Collection[str] = ("CN",),
+) -> list[Assignment]:
+    """Give each scan the split that the rule alone gives it, whoever is in two of them; see assign_splits.
+
+    Raises:
+        MetadataError: a diagnosis is not in the label map, or a source names an unknown split.
+    """
+    labelled = [_label(scan, label_map) for scan in scans]
+    placed = _by_subject(labelled, config) if config.rule == "by_subject" else [_as_given(a) for a in labelled]
+    return [_train_on(a, training_diagnoses) for a in placed]
 
 
 def split_cases(scans: Sequence[Scan], validation_fraction: float, seed: int) -> tuple[Assignment, ...]:

@@ -1,4 +1,8 @@
-"""The slice store: float16 arrays that memory-map, a manifest of the scans, and a sealed test split."""
+"""The slice store: float16 arrays that memory-map, and a manifest of the scans.
+
+What searches, trains and pre-trains is given a SliceStore: its folder holds the splits train and validation, and
+neither arrays nor names of anything else. The test split is a folder of its own, a SealedTest, with one door.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,10 @@ from brainage_ray.data.ledger import TestLedger
 from brainage_ray.data.splits import SPLITS
 from brainage_ray.errors import LeakageError, StoreError
 
-SCHEMA_VERSION = 1
-"""Of the files' layout; a store with another number is refused."""
+SCHEMA_VERSION = 2
+"""Of the files' layout; a store with another number is refused. Since 2 the test split lies in a folder of its own."""
+SEALED = "test"
+"""Value of `part` in the store.json of a test split; "open" in that of all others."""
 
 STORE_FILE = "store.json"
 MANIFEST_FILE = "manifest.parquet"
@@ -90,7 +96,8 @@ class SliceStore:
     manifest: pd.DataFrame
     """One row a scan, sorted by split, cohort, subject, session and image: cohort, subject, person, session, image,
     age_years (NaN where unknown), sex, diagnosis, site, phase, split, shard, offset and n_slices (where its slices
-    are), sha256 (of the source's files), brain_volume_ml."""
+    are), sha256 (of the source's files), contents (hashes of what the images show, see data.contents, joined by a
+    space), brain_volume_ml."""
     checksums: Mapping[str, str]
     """SHA-256 of each file, by its path in the folder."""
 
@@ -99,9 +106,16 @@ class SliceStore:
         """Open a store.
 
         Raises:
+            LeakageError: the folder is a test split.
             StoreError: there is none, it is of another version, or a file is missing or of the wrong size.
         """
         about = _read_about(folder)
+        if about["part"] == SEALED:
+            raise _sealed(folder)
+        return cls._read(folder, about)
+
+    @classmethod
+    def _read(cls, folder: Path, about: Mapping[str, Any]) -> SliceStore:
         for name, record in about["files"].items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != record["bytes"]:
@@ -119,30 +133,17 @@ class SliceStore:
         )
 
     def split(self, name: str) -> StoredSplit:
-        """Map a split that may be looked at: train or validation.
+        """Map a split: train or validation.
 
         Raises:
             LeakageError: the test split is asked for.
             StoreError: there is no such split.
         """
-        if name == "test":
-            raise LeakageError(
-                f"the test split of {self.folder} is sealed",
-                "Its one door is SliceStore.open_test(ledger, model), once for each fitted model.",
-            )
+        if name == SEALED:
+            raise _sealed(self.folder)
         if name not in SPLITS:
             raise StoreError(f'{self.folder} has no split "{name}"', "There are train and validation.")
         return self._map(name)
-
-    def open_test(self, ledger: TestLedger, model: str) -> StoredSplit:
-        """Open the test split for a fitted model, and write down who did it, before anything is read.
-
-        Args:
-            ledger: takes the line.
-            model: key of the fitted model that will be scored.
-        """
-        ledger.record(model, self.content_hash)
-        return self._map("test")
 
     def verify(self) -> None:
         """Read every file and compare its checksum.
@@ -177,7 +178,62 @@ class SliceStore:
                 yield np.load(self.folder / file, mmap_mode="r")
 
 
+@dataclass(frozen=True, eq=False)
+class SealedTest:
+    """The test split: who is in it is known, its slices are shown through one door."""
+
+    _store: SliceStore
+
+    @classmethod
+    def open(cls, folder: Path) -> SealedTest:
+        """Open the folder, without a look at a slice.
+
+        Raises:
+            StoreError: there is no test split, it is of another version, or a file is missing or of the wrong size.
+        """
+        about = _read_about(folder)
+        if about["part"] != SEALED:
+            raise StoreError(f"{folder} is a slice store for training, no test split", "Open it as a SliceStore.")
+        return cls(SliceStore._read(folder, about))
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._store.folder
+
+    @property
+    def content_hash(self) -> str:
+        """As that of a SliceStore."""
+        return self._store.content_hash
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        """One row a scan, as that of a SliceStore."""
+        return self._store.manifest
+
+    def unseal(self, ledger: TestLedger, model: str) -> StoredSplit:
+        """Open the test split for a fitted model, and write down who did it, before anything is read.
+
+        Args:
+            ledger: takes the line.
+            model: key of the fitted model that will be scored.
+        """
+        ledger.record(model, self.content_hash)
+        return self._store._map(SEALED)
+
+    def verify(self) -> None:
+        """Read every file and compare its checksum, see SliceStore.verify."""
+        self._store.verify()
+
+
 _AGAIN = "The store is damaged: delete the folder and prepare the data again."
+
+
+def _sealed(folder: Path) -> LeakageError:
+    return LeakageError(
+        f"the test split is sealed, and not for who holds {folder}",
+        "Its one door is SealedTest.unseal(ledger, model), once for each fitted model.",
+    )
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
@@ -191,7 +247,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
     if (found := about.get("schema_version")) != SCHEMA_VERSION:
         problem = f"{folder} is a slice store of version {found}; this program reads version {SCHEMA_VERSION}"
         raise StoreError(problem, "Use the program that wrote it, or prepare the data again in another folder.")
-    if missing := {"kind", "content_hash", "preprocessing", "files"} - about.keys():
+    if missing := {"kind", "part", "content_hash", "preprocessing", "files"} - about.keys():
         raise StoreError(f"{path} lacks {', '.join(sorted(missing))}", _AGAIN)
     _check_about(path, about)
     return about

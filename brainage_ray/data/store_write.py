@@ -20,7 +20,15 @@ from brainage_ray.data.prepare import PreparedScan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION
 from brainage_ray.data.scan import Scan
 from brainage_ray.data.splits import SPLITS
-from brainage_ray.data.store import MANIFEST_FILE, POSITION_UNIT_MM, SCHEMA_VERSION, STORE_FILE, SliceStore
+from brainage_ray.data.store import (
+    MANIFEST_FILE,
+    POSITION_UNIT_MM,
+    SCHEMA_VERSION,
+    SEALED,
+    STORE_FILE,
+    SealedTest,
+    SliceStore,
+)
 from brainage_ray.data.volumes import MODALITIES
 from brainage_ray.errors import DataError, LeakageError, StoreError
 
@@ -43,7 +51,7 @@ class StoreRow:
 
 
 def write_store(folder: Path, rows: Sequence[StoreRow], kind: Kind, preprocessing: PreprocessingConfig) -> SliceStore:
-    """Write prepared scans as a store, in place of the one that lies in the folder.
+    """Write prepared scans that train or validate as a store, in place of the one that lies in the folder.
 
     Args:
         folder: of the store: new, empty or a store.
@@ -53,34 +61,43 @@ def write_store(folder: Path, rows: Sequence[StoreRow], kind: Kind, preprocessin
 
     Raises:
         DataError: there is no row, or a prepared file is missing, damaged or of another shape.
-        LeakageError: one content is there under the names of two people, who may be in two splits.
+        LeakageError: a row is of the test split, which goes into another folder: see write_test.
         StoreError: the folder holds something else.
         NoSpaceError: the disk is full; the folder is as it was.
     """
+    if tested := [row.scan for row in rows if row.split == SEALED]:
+        problem = f"{len(tested)} scans of the test split, the first is {tested[0].image}, would be where models train"
+        raise LeakageError(problem, "Write them with write_test, into a folder of their own.")
+    _write(folder, rows, kind, preprocessing, "open")
+    return SliceStore.open(folder)
+
+
+def write_test(folder: Path, rows: Sequence[StoreRow], preprocessing: PreprocessingConfig) -> SealedTest:
+    """Write the prepared scans of the test split, see write_store; errors are the same.
+
+    Raises:
+        LeakageError: a row is of another split.
+    """
+    if other := [row.scan for row in rows if row.split != SEALED]:
+        problem = f"{len(other)} scans, the first is {other[0].image}, are not of the test split"
+        raise LeakageError(problem, "Write them with write_store, into a folder of their own.")
+    _write(folder, rows, "age", preprocessing, SEALED)
+    return SealedTest.open(folder)
+
+
+def _write(folder: Path, rows: Sequence[StoreRow], kind: Kind, preprocessing: PreprocessingConfig, part: str) -> None:
     if not rows:
         raise DataError(f"no scan is left for the {kind} store {folder}", "The ledger says why each was left out.")
     if folder.exists() and any(folder.iterdir()) and not (folder / STORE_FILE).is_file():
         raise StoreError(f"{folder} holds other files, so no store is written there", "Give another folder.")
-    _check_copies(rows)
     placed = _place(rows)
     with atomic_folder(folder) as partial:
         for shard in placed:
             _write_shard(partial, shard, kind, preprocessing)
         manifest = pd.DataFrame([_manifest_row(p) for shard in placed for p in shard])
         manifest.to_parquet(partial / MANIFEST_FILE, index=False)
-        about = _about(partial, manifest, kind, preprocessing)
+        about = _about(partial, manifest, kind, preprocessing) | {"part": part}
         (partial / STORE_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    return SliceStore.open(folder)
-
-
-def _check_copies(rows: Sequence[StoreRow]) -> None:
-    first: dict[str, Scan] = {}
-    for row in sorted(rows, key=_order):
-        scan, known = row.scan, first.setdefault(row.prepared.key, row.scan)
-        if scan.person != known.person:
-            two = " and ".join(f"{s.cohort} {s.subject} (image {s.image})" for s in (known, scan))
-            fix = "Correct the image of one of them, or give both the same subject if they are one person."
-            raise LeakageError(f"the files of {two} are the same, byte for byte", fix)
 
 
 @dataclass(frozen=True)
@@ -157,6 +174,7 @@ def _manifest_row(placed: _Placed) -> dict[str, Any]:
         "offset": placed.offset,
         "n_slices": prepared.n_slices,
         "sha256": prepared.sha256,
+        "contents": " ".join(prepared.contents),
         "brain_volume_ml": prepared.brain_volume_ml,
     }
 

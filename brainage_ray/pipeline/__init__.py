@@ -1,5 +1,6 @@
 """The science in order: from an experiment to its report, and from its models to new scans."""
 
+from brainage_ray.pipeline.audit import Audit, audit_experiment
 from brainage_ray.pipeline.comparison import compare_experiments
 from brainage_ray.pipeline.model_folder import ModelFolder, read_model_folder
 from brainage_ray.pipeline.plan import Plan, PlanRow, make_plan
@@ -12,6 +13,7 @@ from brainage_ray.pipeline.status import StatusRow, read_status
 
 __all__ = [
     "STAGES",
+    "Audit",
     "ExperimentResult",
     "ModelFolder",
     "Plan",
@@ -19,6 +21,7 @@ __all__ = [
     "Progress",
     "Silent",
     "StatusRow",
+    "audit_experiment",
     "check_stage",
     "compare_experiments",
     "make_plan",

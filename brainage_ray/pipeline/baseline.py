@@ -44,7 +44,7 @@ def evaluate_ridge(session: Session, prepared: Prepared) -> RidgeResult:
 
 def ridge_file(session: Session, prepared: Prepared) -> Path:
     """Return where the baseline's predictions of the test split are kept."""
-    key = digest(VERSION, prepared.age.content_hash, session.experiment.training.diagnoses)
+    key = digest(VERSION, prepared.data_hash, session.experiment.training.diagnoses)
     return session.folder / "evaluation" / f"ridge-{key}.parquet"
 
 
@@ -54,7 +54,7 @@ def _predict(session: Session, prepared: Prepared) -> pd.DataFrame:
     healthy = [part.take(part.scans["diagnosis"].isin(diagnoses).to_numpy(dtype=bool)) for part in parts]
     ages = np.concatenate([part.scans["age_years"].to_numpy(dtype=np.float64) for part in healthy])
     ridge = fit_ridge(np.concatenate([_features(part) for part in healthy]), ages)
-    test = store.open_test(TestLedger(session.folder / TEST_LEDGER), model="ridge baseline")
+    test = prepared.test.unseal(TestLedger(session.folder / TEST_LEDGER), model="ridge baseline")
     found = np.nan if ridge.reason else ridge.predict(_features(test))
     return test.scans.reset_index(drop=True).assign(
         brain_age_years=found, n_training=ridge.n_training, alpha=ridge.alpha, reason=ridge.reason

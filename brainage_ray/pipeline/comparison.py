@@ -44,6 +44,8 @@ class _Results(BaseModel):
     summary: Summary
     models: tuple[_Model, ...]
     data_hash: str
+    leak: str = ""
+    """A sentence, where the data leak as published."""
     commit: str
     """That wrote the file."""
 
@@ -183,6 +185,7 @@ def _arms(one: _Finished) -> Iterator[ComparedArm]:
         yield ComparedArm(
             one.name, arm.arm, chosen.validation_mae, arm.mae, arm.pairs[-1] if arm.pairs else None,
             chosen.params, chosen.epochs, one.results.data_hash, tuple(known or [one.results.commit]),
+            one.results.leak,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from brainage_ray.config.base import digest
 from brainage_ray.config.run import TRAINING_VERSION
-from brainage_ray.data import POSITION_UNIT_MM, SliceStore, StoredSplit, TestLedger, atomic_write
+from brainage_ray.data import POSITION_UNIT_MM, SealedTest, StoredSplit, TestLedger, atomic_write
 from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.deltas import brain_age_delta
 from brainage_ray.evaluation.predictions import COLUMNS
@@ -37,7 +37,7 @@ def evaluate(session: Session, prepared: Prepared, models: Sequence[FittedModel]
     todo = [model for model in models if not prediction_file(session, prepared, model).is_file()]
     with session.bar("evaluate", len(todo), "models"):
         for model in todo:
-            write_table(prediction_file(session, prepared, model), _predict(prepared.age, ledger, model))
+            write_table(prediction_file(session, prepared, model), _predict(prepared.test, ledger, model))
             session.progress.advance()
     return read_evaluation(session, prepared, models)
 
@@ -80,13 +80,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 def prediction_file(session: Session, prepared: Prepared, model: FittedModel) -> Path:
     """Return where a model's predictions of the test split are kept; where the file is, the split was opened."""
     key = digest(
-        FILE_VERSION, TRAINING_VERSION, model.fit.weights_sha256, prepared.age.content_hash, model.run.aggregate
+        FILE_VERSION, TRAINING_VERSION, model.fit.weights_sha256, prepared.test.content_hash, model.run.aggregate
     )
     return session.folder / "evaluation" / f"{model.arm}-seed-{model.seed}-{key}.parquet"
 
 
-def _predict(store: SliceStore, ledger: TestLedger, model: FittedModel) -> pd.DataFrame:
-    test = store.open_test(ledger, model=f"{model.arm} seed {model.seed} {model.fit.weights_sha256}")
+def _predict(sealed: SealedTest, ledger: TestLedger, model: FittedModel) -> pd.DataFrame:
+    test = sealed.unseal(ledger, model=f"{model.arm} seed {model.seed} {model.fit.weights_sha256}")
     table = test.scans.reset_index(drop=True)
     years = model.slice_years(test)
     table["brain_age_years"] = aggregate_slices(years, test.slice_scan, len(table), model.run.aggregate)

@@ -11,7 +11,7 @@ from typing import Any
 from brainage_ray.config import ImportedWeights
 from brainage_ray.config.base import digest
 from brainage_ray.config.run import InitialWeights
-from brainage_ray.data import atomic_write, sha256_of
+from brainage_ray.data import TrainedOn, atomic_write, read_provenance, sha256_of, write_provenance
 from brainage_ray.errors import ConfigError, WeightsError
 from brainage_ray.models import build_backbone, fetch_weights, load_encoder, read_weights, save_state
 from brainage_ray.pipeline.chains import Node, chains
@@ -50,7 +50,7 @@ def check_local_weights(session: Session) -> None:
 
 def imported(session: Session, config: ImportedWeights, node: Node) -> InitialWeights | None:
     """Return imported weights that are in our own format already."""
-    folder = _folder(session, config, node)
+    folder = imported_folder(session, config, node)
     if not ((folder / CHECKSUM).is_file() and (folder / TRANSFER).is_file()):
         return None
     return InitialWeights(path=folder / ENCODER, sha256=(folder / CHECKSUM).read_text())
@@ -69,13 +69,15 @@ def import_weights(session: Session, config: ImportedWeights, node: Node) -> Ini
     backbone = build_backbone(node.backbone, in_channels=RGB)
     report = load_encoder(backbone, read_weights(file, config.sha256))
     session.progress.say(f"pretrain: {node.label}: {report}")
-    folder = _folder(session, config, node)
+    folder = imported_folder(session, config, node)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / TRANSFER) as target:
         about = {"uri": config.uri, "sha256": sha256_of(file)}
         target.write(json.dumps(about | asdict(report), indent=1).encode())
     session.tracking.tracker.log_files(folder / TRANSFER, group=f"pretraining/{node.label}")
     sha256 = save_state(backbone, folder / ENCODER)
+    known = read_provenance(file) or TrainedOn(experiment=session.experiment.name, unknown=(config.uri,))
+    write_provenance(known, {folder / ENCODER: sha256})
     with atomic_write(folder / CHECKSUM) as target:  # last: where it is, the weights are whole
         target.write(sha256.encode())
     return InitialWeights(path=folder / ENCODER, sha256=sha256)
@@ -83,8 +85,9 @@ def import_weights(session: Session, config: ImportedWeights, node: Node) -> Ini
 
 def read_transfer(session: Session, config: ImportedWeights, node: Node) -> dict[str, Any]:
     """Return what went over from imported weights: uri and sha256, and the names as in models.TransferReport."""
-    return dict(json.loads((_folder(session, config, node) / TRANSFER).read_text()))
+    return dict(json.loads((imported_folder(session, config, node) / TRANSFER).read_text()))
 
 
-def _folder(session: Session, config: ImportedWeights, node: Node) -> Path:
+def imported_folder(session: Session, config: ImportedWeights, node: Node) -> Path:
+    """Return where imported weights lie in our own format."""
     return session.folder / "pretraining" / f"{node.label}-{digest(config.sha256, node.backbone.to_json())}"

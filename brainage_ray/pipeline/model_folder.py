@@ -13,7 +13,14 @@ from brainage_ray.config import BackboneConfig, FitResult, PreprocessingConfig, 
 from brainage_ray.config.base import FrozenModel
 from brainage_ray.config.experiment import Aggregate
 from brainage_ray.config.read import validate
-from brainage_ray.data import atomic_write, sha256_of
+from brainage_ray.data import (
+    TrainedOn,
+    atomic_write,
+    read_provenance,
+    sha256_of,
+    trained_on,
+    write_provenance,
+)
 from brainage_ray.errors import ConfigError, WeightsError
 from brainage_ray.pipeline.refit import FittedModel
 
@@ -67,6 +74,11 @@ def write_model_folder(
     for old in folder.glob("*.safetensors"):  # of seeds that the experiment names no more
         old.unlink()
     members = tuple(_copy_member(folder, model) for model in models)
+    known = [read_provenance(model.fit.weights) for model in models if model.fit.weights is not None]
+    unknown = tuple(m.file for m, one in zip(members, known, strict=True) if one is None)
+    before = [one for one in known if one is not None]
+    together = trained_on(experiment, (), (), *before, TrainedOn(experiment=experiment, unknown=unknown))
+    write_provenance(together, {folder / member.file: member.sha256 for member in members})
     run = models[0].run
     described = ModelFolder(
         schema_version=SCHEMA_VERSION, experiment=experiment, arm=models[0].arm, backbone=run.backbone,

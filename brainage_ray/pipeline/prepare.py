@@ -13,18 +13,23 @@ import pandas as pd
 from brainage_ray.config.base import digest
 from brainage_ray.data import (
     PREPROCESSING_VERSION,
+    SCHEMA_VERSION,
     Assignment,
+    AuditReport,
     Found,
     Ledger,
     PreparedScan,
     Scan,
+    SealedTest,
     SliceStore,
     StoreRow,
     assign_splits,
+    audit_manifest,
     prepare_scan,
     read_ledger,
     split_cases,
     write_store,
+    write_test,
 )
 from brainage_ray.data.sources import read_sources
 from brainage_ray.errors import DataError, MetadataError, NoSpaceError
@@ -36,12 +41,15 @@ from brainage_ray.pipeline.checks import (
     reject_unknown_labels,
     require_scans,
 )
+from brainage_ray.pipeline.leaks import audit_table, check_leaks, imported_weights, manifest_table, settle
 from brainage_ray.pipeline.progress import Progress
 from brainage_ray.pipeline.session import Session
 
 LEDGER = "ledger.parquet"
 FAILED = "failed_scans.csv"
 """Beside the stores, where more inputs failed than may."""
+AGE, TEST = "age", "test"
+"""Folders of the store: what trainings are given, and what only the evaluation opens."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,24 @@ class Prepared:
     """The stores that trainings read, and what became of every input."""
 
     age: SliceStore
+    """Train and validation."""
+    test: SealedTest
+    """In a folder of its own, of which no training is told."""
     segmentation: SliceStore | None
     ledger: pd.DataFrame
     """One row an input: cohort, subject, session, image, status (done, failed, excluded), reason."""
+    audit: AuditReport
+    """Of all of them and of the weights that the experiment imports."""
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        """The brain-age scans of all splits, as SliceStore.manifest."""
+        return pd.concat([self.age.manifest, self.test.manifest], ignore_index=True)
+
+    @property
+    def data_hash(self) -> str:
+        """Of the brain-age scans of all splits."""
+        return digest(self.age.content_hash, self.test.content_hash)
 
 
 def prepare(session: Session) -> Prepared:
@@ -60,7 +83,7 @@ def prepare(session: Session) -> Prepared:
     Raises:
         MetadataError: a source cannot be read, or the sources reject more inputs than data.max_failures.
         ConfigError: a pre-training names a cohort that there is not.
-        LeakageError: a person would be in training and in validation or test.
+        LeakageError: a person or an image would be where it may not be, see pipeline.leaks.
         DataError: more inputs failed than data.max_failures, or a split has no scan that counts; the scans that
             could be prepared are kept.
     """
@@ -70,9 +93,10 @@ def prepare(session: Session) -> Prepared:
     folder = store_folder(session, found.scans)
     if not _is_prepared(session, folder, found):
         _prepare(session, found, folder)
-    prepared = open_prepared(folder)
-    # Once more: scans may have failed, and evaluation.diagnoses may have changed since.
-    manifest = prepared.age.manifest
+    prepared = open_prepared(session, folder)
+    check_leaks(session.experiment, prepared.audit)  # imported weights may have changed since
+    # Once more: evaluation.diagnoses may have changed since.
+    manifest = prepared.manifest
     require_scans(session.experiment, zip(manifest["split"], manifest["diagnosis"], strict=True))
     return prepared
 
@@ -126,22 +150,22 @@ def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
     data = session.experiment.data
     inputs = [_fingerprint(scan) for scan in scans]
     settings = data.model_dump(mode="json", include={"preprocessing", "split", "label_map"})
-    key = digest(inputs, settings, session.experiment.training.diagnoses, PREPROCESSING_VERSION)
+    key = digest(inputs, settings, session.experiment.training.diagnoses, PREPROCESSING_VERSION, SCHEMA_VERSION)
     return session.folder / "store" / key
 
 
-def open_prepared(folder: Path) -> Prepared:
+def open_prepared(session: Session, folder: Path) -> Prepared:
     """Open what was prepared.
 
     Raises:
         StoreError: it is damaged.
     """
     cases = folder / "segmentation"
-    return Prepared(
-        age=SliceStore.open(folder / "age"),
-        segmentation=SliceStore.open(cases) if cases.is_dir() else None,
-        ledger=read_ledger(folder / LEDGER),
-    )
+    age, test = SliceStore.open(folder / AGE), SealedTest.open(folder / TEST)
+    segmentation = SliceStore.open(cases) if cases.is_dir() else None
+    table = manifest_table([age.manifest, test.manifest], [segmentation.manifest] if segmentation else [])
+    audit = audit_manifest(table, imported_weights(session))
+    return Prepared(age, test, segmentation, read_ledger(folder / LEDGER), audit)
 
 
 def assign(session: Session, scans: Sequence[Scan]) -> list[Assignment]:
@@ -151,7 +175,7 @@ def assign(session: Session, scans: Sequence[Scan]) -> list[Assignment]:
     people = [scan for scan in scans if scan.segmentation is None]
     cases = [scan for scan in scans if scan.segmentation is not None]
     assigned = assign_splits(people, split, experiment.data.label_map, experiment.training.diagnoses)
-    return [*assigned, *split_cases(cases, split.case_validation_fraction, split.seed)]
+    return settle(experiment, [*assigned, *split_cases(cases, split.case_validation_fraction, split.seed)])
 
 
 def _check_rejected(session: Session, found: Found) -> None:
@@ -172,16 +196,24 @@ def _prepare(session: Session, found: Found, folder: Path) -> None:
     wanted = []
     assigned = assign(session, found.scans)
     require_scans(session.experiment, ((str(a.split), a.diagnosis) for a in assigned if a.scan.segmentation is None))
+    check_leaks(session.experiment, audit_manifest(audit_table(assigned), imported_weights(session)))
     for assignment in assigned:
         if assignment.split is None:
             ledger.record(assignment.scan, "excluded", assignment.reason)
         else:
             wanted.append(assignment)
-    rows = _record(session, ledger, wanted, _cut(session, wanted))
+    outcomes = _cut(session, wanted)
+    contents = [outcome.contents if isinstance(outcome, PreparedScan) else () for outcome in outcomes]
+    settled = settle(session.experiment, wanted, contents)
+    rows = _record(session, ledger, settled, outcomes)
+    done = [(a, c) for a, c, o in zip(settled, contents, outcomes, strict=True) if isinstance(o, PreparedScan)]
+    check_leaks(session.experiment, audit_manifest(audit_table([a for a, _ in done], [c for _, c in done])))
+    require_scans(session.experiment, ((row.split, row.diagnosis) for row in rows if row.scan.segmentation is None))
     preprocessing = session.experiment.data.preprocessing
     age = [row for row in rows if row.scan.segmentation is None]
     cases = [row for row in rows if row.scan.segmentation is not None]
-    write_store(folder / "age", age, "age", preprocessing)
+    write_store(folder / AGE, [row for row in age if row.split != "test"], "age", preprocessing)
+    write_test(folder / TEST, [row for row in age if row.split == "test"], preprocessing)
     if cases:
         write_store(folder / "segmentation", cases, "segmentation", preprocessing)
     ledger.write(folder / LEDGER)  # last: a folder with a ledger is whole
@@ -213,6 +245,8 @@ def _record(
             raise outcome
         if isinstance(outcome, Exception):
             ledger.record(assignment.scan, "failed", str(outcome) or type(outcome).__name__)
+        elif assignment.split is None:
+            ledger.record(assignment.scan, "excluded", assignment.reason)
         else:
             ledger.record(assignment.scan, "done", assignment.scan.note)
             rows.append(StoreRow(assignment.scan, outcome, str(assignment.split), assignment.diagnosis))

@@ -14,6 +14,7 @@ from brainage_ray.execution import Job
 from brainage_ray.pipeline.chains import Node, chains
 from brainage_ray.pipeline.imported import import_weights
 from brainage_ray.pipeline.prepare import Prepared
+from brainage_ray.pipeline.provenance import keep_provenance
 from brainage_ray.pipeline.runs import flat, in_folder, team, this_commit, train_all
 from brainage_ray.pipeline.session import Session
 from brainage_ray.training import RunInfo
@@ -69,6 +70,7 @@ def _segment(
     jobs = {node: segmentation_jobs(session, prepared, config, node, done) for node in nodes}
     todo = [job for some in jobs.values() for job in some]
     by_key = train_all(session, f"pretrain {nodes[0].chain[-1]}", todo, config)
+    keep_provenance(session.experiment.name, [job.run for job in todo], by_key, prepared.segmentation.manifest)
     for node, some in jobs.items():
         done.fits[node] = tuple(by_key[job.run.key] for job in some)
         done.weights[node] = tuple(encoder_of(fit) for fit in done.fits[node])

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from brainage_ray.data import PROVENANCE
 from brainage_ray.errors import ConfigError, EngineError
 from brainage_ray.pipeline.model_folder import MODEL_FILE, ModelFolder, read_model_folder
 from brainage_ray.pipeline.results import MODELS, RESULTS
@@ -36,9 +37,10 @@ def pull(name: str, to: Path, workspace: Path) -> ModelFolder:
         described = read_model_folder(fresh)
         # Only now, with the new model whole and checked, is the folder made, and does an old model go.
         to.mkdir(parents=True, exist_ok=True)
-        for old in [*to.glob("*.safetensors"), *to.glob(MODEL_FILE)]:
+        for old in [*to.glob("*.safetensors"), *to.glob(MODEL_FILE), *to.glob(PROVENANCE)]:
             old.unlink()
-        for file in [*(fresh / member.file for member in described.members), fresh / MODEL_FILE]:
+        known = [fresh / PROVENANCE] if (fresh / PROVENANCE).is_file() else []  # older models have none
+        for file in [*(fresh / member.file for member in described.members), *known, fresh / MODEL_FILE]:
             file.replace(to / file.name)
     return described
 

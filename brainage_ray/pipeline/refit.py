@@ -14,6 +14,7 @@ from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.execution import Job
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained, repeat
+from brainage_ray.pipeline.provenance import keep_provenance
 from brainage_ray.pipeline.runs import in_folder, team, train_all
 from brainage_ray.pipeline.search import age_run
 from brainage_ray.pipeline.select import Selected
@@ -54,6 +55,7 @@ def refit(
         for seed, job in refit_jobs(session, prepared, pretrained, arm, selected[arm]).items()
     }
     by_key = train_all(session, "refit", list(jobs.values()), config)
+    keep_provenance(session.experiment.name, [job.run for job in jobs.values()], by_key, prepared.age.manifest)
     return [FittedModel(arm, seed, job.run, by_key[job.run.key]) for (arm, seed), job in jobs.items()]
 
 

@@ -75,7 +75,7 @@ def _inputs(session: Session, results: Results) -> ReportInputs:
         analysis=results.analysis,
         studies=_studies(results.searched),
         curves=_curves(results),
-        manifest=results.prepared.age.manifest,
+        manifest=results.prepared.manifest,
         ledger=results.prepared.ledger,
         provenance=_provenance(session, results),
         search_sentence=SEARCH_SENTENCE,
@@ -84,6 +84,7 @@ def _inputs(session: Session, results: Results) -> ReportInputs:
         cases=_cases(results),
         samples=_samples(results.prepared.age.split("train"), session.experiment.training.diagnoses),
         test_openings=TestLedger(session.folder / TEST_LEDGER).entries(),
+        audit=results.prepared.audit,
     )
 
 
@@ -157,7 +158,7 @@ def _provenance(session: Session, results: Results) -> Provenance:
     return Provenance(
         date=datetime.now(UTC).date().isoformat(),
         git_commit=", ".join(dict.fromkeys(fit.commit for fit in _fits(results))),
-        data_hash=results.prepared.age.content_hash,
+        data_hash=results.prepared.data_hash,
         versions={name: version(name) for name in VERSIONS} | {"Python": platform.python_version()},
         hardware=_hardware(results),
         stage_seconds=read_timings(session.folder),

@@ -68,7 +68,8 @@ class Results:
                  "commit": m.fit.commit}
                 for m in self.models
             ],
-            "data_hash": self.prepared.age.content_hash,
+            "data_hash": self.prepared.data_hash,
+            "leak": self.prepared.audit.leak_sentence,
         }  # fmt: skip
 
 

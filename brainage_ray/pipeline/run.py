@@ -36,6 +36,8 @@ class ExperimentResult:
     """Of each arm's chosen trial, years."""
     page: Path | None
     """report/index.html; None where the run ended before the report."""
+    leak: str = ""
+    """A sentence for a note under every table where people leak, as published; else empty."""
 
 
 def run_experiment(
@@ -65,7 +67,7 @@ def run_experiment(
         if until != "prepare":
             check_local_weights(session)
         prepared = prepare(session)
-        session.tracking.tags["data_hash"] = prepared.age.content_hash
+        session.tracking.tags["data_hash"] = prepared.data_hash
         if until == "prepare":
             return None
         pretrained = pretrain(session, prepared)
@@ -83,4 +85,6 @@ def run_experiment(
         new = publish(session, results)
         page = make_page(session, results, again=new) if until == "report" else None
         validation = {arm: chosen.validation_mae for arm, chosen in searched.selected.items()}
-        return ExperimentResult(experiment.name, session.folder, results.winner, summary, validation, page)
+        return ExperimentResult(
+            experiment.name, session.folder, results.winner, summary, validation, page, prepared.audit.leak_sentence
+        )

@@ -74,7 +74,7 @@ def _prepared(session: Session) -> Prepared | None:
     if not (session.folder / "store").is_dir() or phantoms_missing(data.sources, session.cache / "phantoms"):
         return None  # reading the sources would make phantoms
     folder = store_folder(session, read_scans(session))
-    return open_prepared(folder) if (folder / LEDGER).is_file() else None
+    return open_prepared(session, folder) if (folder / LEDGER).is_file() else None
 
 
 def _counts(prepared: Prepared | None) -> str:

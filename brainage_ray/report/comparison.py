@@ -17,6 +17,7 @@ from brainage_ray.evaluation.arms import ArmComparison
 from brainage_ray.evaluation.comparisons import PairComparison
 from brainage_ray.evaluation.metrics import MaeSummary
 from brainage_ray.report.figure import PALETTE
+from brainage_ray.report.leak_mark import MARK, leak_notes
 from brainage_ray.report.table import Row, Table
 from brainage_ray.report.text import NOTHING, count, listed, mean_sd, number, p_mean_max, p_value, setting
 
@@ -41,6 +42,8 @@ class ComparedArm:
     data_hash: str
     commits: tuple[str, ...]
     """That the final models were trained by."""
+    leak: str = ""
+    """A sentence, where the experiment's data leak as published."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Comparison:
     paired: tuple[PairedArm, ...]
     unpaired: tuple[str, ...]
     """Sentences: which two could not be compared scan by scan, and why."""
+
+    @property
+    def leaks(self) -> dict[str, str]:
+        """A sentence by each experiment whose data leak as published."""
+        return {arm.experiment: arm.leak for arm in self.arms if arm.leak}
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -110,13 +118,14 @@ def _arms_table(comparison: Comparison) -> Table:
     ]
     notes += [f"{NOTHING} {arm.experiment}, {arm.arm}: {why}." for arm in comparison.arms for why in _reasons(arm)]
     numbers = pd.DataFrame([_arm_numbers(arm) for arm in comparison.arms])
+    notes += leak_notes(comparison.leaks)
     return Table("arms", "Experiments and their arms", header, tuple(rows), tuple(notes), numbers, text_columns=2)
 
 
 def _arm_cells(arm: ComparedArm) -> tuple[str, ...]:
     pair = arm.pair
     return (
-        arm.experiment,
+        arm.experiment + (f" {MARK}" if arm.leak else ""),
         arm.arm,
         number(arm.validation_mae_years),
         mean_sd(arm.mae.mean_years, arm.mae.sd_years),
@@ -157,6 +166,7 @@ def _arm_numbers(arm: ComparedArm) -> dict[str, Any]:
         "auc_high": high,
         "data_hash": arm.data_hash,
         "commit": " ".join(arm.commits),
+        "leak": arm.leak,
         "epochs": arm.epochs,
         **arm.settings,
     }
@@ -182,8 +192,7 @@ def _paired_table(comparison: Comparison) -> Table:
         difference = number(found.difference_years) + _interval(found.interval)
         counts = (str(paired.n_scans), str(found.n_persons))
         cells = (
-            found.first,
-            found.second,
+            *(name + (f" {MARK}" if name in comparison.leaks else "") for name in (found.first, found.second)),
             paired.arm,
             *counts,
             difference,
@@ -201,6 +210,7 @@ def _paired_table(comparison: Comparison) -> Table:
         for p in comparison.paired
         if p.comparison.reason
     ]
+    notes += leak_notes(comparison.leaks)
     title = "Arms of the same name on the same test scans"
     return Table("paired", title, header, tuple(rows), tuple(notes), pd.DataFrame(numbers), text_columns=3)
 

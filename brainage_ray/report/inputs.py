@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainage_ray.config import Experiment
+from brainage_ray.data.audit import AuditReport
 from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.evaluation.summary import Summary
 
@@ -139,7 +140,7 @@ class ReportInputs:
     curves: Mapping[str, Mapping[int, Curve]]
     """Of the final models, by arm and seed."""
     manifest: pd.DataFrame
-    """The slice store's scans with an age: person, session, split, diagnosis, age_years, sex, sha256."""
+    """The slice store's scans with an age: person, session, split, diagnosis, age_years, sex."""
     ledger: pd.DataFrame
     """What became of every scan: cohort, subject, session, image, status, reason."""
     provenance: Provenance
@@ -152,3 +153,5 @@ class ReportInputs:
     samples: Sequence[SampleSlices] = ()
     test_openings: Sequence[Mapping[str, Any]] = ()
     """Lines of the test set's ledger: time, user, host, model, commit, store."""
+    audit: AuditReport | None = None
+    """For leaks; None: there was none."""

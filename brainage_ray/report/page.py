@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from brainage_ray.data.files import no_space
 from brainage_ray.evaluation.predictions import ScanPredictions, pivot_predictions
 from brainage_ray.report.age_figures import brain_age_figure, corrected_delta_figure, delta_figure, mae_figure
 from brainage_ray.report.arm_figures import arms_figure, biomarker_figure, pretraining_figure
+from brainage_ray.report.audit_table import audit_sentence, checks_table, findings_table
 from brainage_ray.report.figure import PALETTE, FigureSpec, inline_panels, write_figure
 from brainage_ray.report.inputs import ReportInputs
+from brainage_ray.report.leak_mark import marked
 from brainage_ray.report.methods import methods
 from brainage_ray.report.record_tables import (
-    audit_table,
     data_table,
     left_out_table,
     openings_table,
@@ -84,19 +85,29 @@ def write_report(inputs: ReportInputs, folder: Path) -> Path:
 def _content(inputs: ReportInputs) -> dict[str, Any]:
     arms = list(inputs.experiment.arms)
     reference = reference_for(arms)
+    leak = inputs.audit.leak_sentence if inputs.audit else ""
+    pairs = pairs_table(inputs.summary)
+    results = [mae_table(inputs, reference), delta_table(inputs.summary, reference)]
     return {
         "experiment": inputs.experiment,
         "provenance": inputs.provenance,
         "arm_names": {arm: f"arm{i % len(PALETTE)}" for i, arm in enumerate(arms)},
         "sentences": summary_sentences(inputs),
-        "results": [mae_table(inputs, reference), delta_table(inputs.summary, reference)],
-        "pairs": pairs_table(inputs.summary),
-        "statistics": list(topics(inputs)),
+        "leak": leak,
+        "results": [marked(table, leak) for table in results],
+        "pairs": marked(pairs, leak) if pairs else None,
+        "statistics": [replace(t, tables=tuple(marked(table, leak) for table in t.tables)) for t in topics(inputs)],
         "settings": settings_table(inputs.studies),
         "transfers": transfers_table(inputs.transfers),
         "methods": methods(inputs),
-        "data": [data_table(inputs.manifest), audit_table(inputs.manifest), reasons_table(inputs.ledger)],
+        "data": [
+            data_table(inputs.manifest),
+            *([checks_table(inputs.audit)] if inputs.audit else []),
+            reasons_table(inputs.ledger),
+        ],
         "left_out": left_out_table(inputs.ledger),
+        "findings": findings_table(inputs.audit),
+        "audit_sentence": audit_sentence(inputs.audit),
         "cases": _cases(inputs.cases or {}),
         "openings": openings_table(inputs),
         "openings_sentence": _openings(inputs),

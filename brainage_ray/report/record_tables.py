@@ -59,29 +59,6 @@ def data_table(manifest: pd.DataFrame) -> Table:
     )
 
 
-def audit_table(manifest: pd.DataFrame) -> Table:
-    """Make the audit of the scans in the store: who is in two splits, what is there under two names.
-
-    Args:
-        manifest: person, split and sha256 of each scan's files.
-    """
-    splits = manifest.groupby("person")["split"].agg(set)
-    counts = Counter(" + ".join(sorted(one, key=_SPLITS.index)) for one in splits if len(one) > 1)
-    rows = [(f"people in {both}", n) for both, n in sorted(counts.items())]
-    copies = manifest.groupby("sha256").agg(scans=("split", "size"), splits=("split", "nunique"))
-    twice = copies[copies["scans"] > 1]
-    rows = rows or [("people in two splits", 0)]
-    rows += [
-        ("files under two names, in two splits", int((twice["splits"] > 1).sum())),
-        ("files under two names, in one split", int((twice["splits"] == 1).sum())),
-    ]
-    shown = tuple(Row((what, str(n))) for what, n in rows)
-    notes = ("Of the scans that were used. A person is the same across phases and cohorts' names; files are compared "
-             "byte by byte.",)  # fmt: skip
-    numbers = pd.DataFrame(rows, columns=["check", "found"])
-    return Table("audit", "Audit of the splits", ("Check", "Found"), shown, notes, numbers)
-
-
 def left_out_table(ledger: pd.DataFrame) -> Table | None:
     """Make the list of scans that failed or were excluded, or None where every scan was used."""
     out = ledger[ledger["status"] != "done"]

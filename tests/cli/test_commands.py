@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "compare", "ui",
+VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "audit", "compare",
+         "ui",
          "pull", "predict", "phantom"]  # fmt: skip
 
 

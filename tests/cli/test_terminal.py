@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,7 @@ from brainage_ray.cli import models, tables
 from brainage_ray.cli.progress import Bars
 from brainage_ray.config import load_experiment
 from brainage_ray.errors import ConfigError
+from brainage_ray.evaluation.metrics import MaeSummary
 from brainage_ray.pipeline import Plan, PlanRow, StatusRow
 from brainage_ray.pipeline.plan import Counts
 
@@ -73,3 +75,16 @@ def test_what_the_user_wrote_is_no_markup():
     assert words in shown(tables.status_table("x", [StatusRow("search", "unet", 0, 1, words)]))
     row = PlanRow("pretrain", f"import {words}", 0, 0, 0.0, 0.1)
     assert words in shown(tables.plan_table(Plan(Counts({}, 0, "read from the sources"), (row,), "CPU")))
+
+
+def test_a_table_of_results_that_leak_says_so_below():
+    mae = MaeSummary((0,), (3.0,), 3.0, None, 3.0, 3.0, 12)
+    arm = SimpleNamespace(arm="unet", mae=mae, deltas=())
+    summary = SimpleNamespace(arms=(arm,), null=SimpleNamespace(mae_years=5.0))
+    result = SimpleNamespace(experiment="e", summary=summary, validation_mae={"unet": 3.1}, leak="They leak.")
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(tables.results_table(result))
+    assert "over seeds \N{DAGGER}" in shown.getvalue()
+    assert "\N{DAGGER} They leak." in shown.getvalue()
+    result.leak = ""
+    assert "\N{DAGGER}" not in str(tables.results_table(result).title) + str(tables.results_table(result).caption)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from brains import brain, save, scan_of, write_tumour
 from hypothesis import settings
-from stores import CONFIG, age_rows
+from stores import CONFIG, age_rows, open_rows, tested_rows
 
 from brainage_ray.config import PreprocessingConfig
-from brainage_ray.data.store_write import write_store
+from brainage_ray.data.store_write import write_store, write_test
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no mistake of the code
 settings.load_profile("untimed")
@@ -38,4 +38,11 @@ def rows(tmp_path):
 
 @pytest.fixture
 def store(rows, tmp_path):
-    return write_store(tmp_path / "store", rows, "age", CONFIG)
+    """Those that train and validate."""
+    return write_store(tmp_path / "store", open_rows(rows), "age", CONFIG)
+
+
+@pytest.fixture
+def sealed(rows, tmp_path):
+    """Those that test."""
+    return write_test(tmp_path / "sealed", tested_rows(rows), CONFIG)

@@ -36,6 +36,14 @@ def age_rows(folder, counts=COUNTS):
     return rows
 
 
+def open_rows(rows):
+    return [row for row in rows if row.split != "test"]
+
+
+def tested_rows(rows):
+    return [row for row in rows if row.split == "test"]
+
+
 def case_rows(folder):
     splits = ["train", "train", "validation"]
     return [

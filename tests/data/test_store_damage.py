@@ -17,7 +17,7 @@ def change_about(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"schema_version": 7}, "version 7; this program reads version 1"),
+        ({"schema_version": 7}, "version 7; this program reads version 2"),
         ({"schema_version": None}, "version None"),
         ({"files": None}, "lacks files"),
         ({"preprocessing": {"template": "sri24"}}, "unknown preprocessing"),
@@ -31,7 +31,7 @@ def test_another_version_is_refused(store, changes, says):
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("file", ["train/slices-00000.npy", "manifest.parquet", "test/positions-00000.npy"])
+@pytest.mark.parametrize("file", ["train/slices-00000.npy", "manifest.parquet", "validation/positions-00000.npy"])
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_a_damaged_store_is_refused(store, file, damage):
     path = store.folder / file

@@ -87,7 +87,9 @@ def test_every_stage_leaves_what_the_readme_names(result, workspace):
 
 def test_no_person_is_in_two_splits_and_every_input_is_on_the_record(result, workspace):
     (store,) = (workspace / "tiny" / "store").iterdir()
-    manifest = pd.read_parquet(store / "age" / "manifest.parquet")
+    parts = [pd.read_parquet(store / name / "manifest.parquet") for name in ("age", "test")]
+    assert [sorted(part["split"].unique()) for part in parts] == [["train", "validation"], ["test"]]
+    manifest = pd.concat(parts)
     assert (manifest.groupby("person")["split"].nunique() == 1).all()
     ledger = pd.read_parquet(store / "ledger.parquet")
     cases = pd.read_parquet(store / "segmentation" / "manifest.parquet")

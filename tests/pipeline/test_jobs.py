@@ -12,6 +12,7 @@ import pytest
 from sessions import session_of
 
 from brainage_ray.config import FitResult, load_experiment
+from brainage_ray.data import AuditReport
 from brainage_ray.pipeline import refit
 from brainage_ray.pipeline.chains import Node
 from brainage_ray.pipeline.evaluate import prediction_file
@@ -27,7 +28,7 @@ CASES = pd.DataFrame({"cohort": ["A", "A", "B"], "split": ["train", "validation"
 @pytest.fixture
 def prepared():
     store = SimpleNamespace(folder=Path("store"), content_hash="0123", manifest=CASES)
-    return Prepared(store, store, pd.DataFrame())
+    return Prepared(store, store, store, pd.DataFrame(), AuditReport((), {}, 0, 0, 0))
 
 
 @pytest.mark.parametrize(("cohorts", "scored"), [("[]", "validation"), ('["A"]', "validation"), ('["B"]', None)])

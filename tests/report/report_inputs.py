@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from brainage_ray.config import Experiment
+from brainage_ray.data import AuditReport, audit_manifest
 from brainage_ray.evaluation.analysis import Analysis, Beside, analyse
 from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import COLUMNS
@@ -154,8 +155,14 @@ def manifest_of() -> pd.DataFrame:
     return pd.DataFrame({
         "person": [f"ADNI/{i}" for i in people], "session": "2006-05-04", "split": split,
         "diagnosis": np.array(["CN", "MCI", "AD"])[people % 3], "age_years": 55 + people % 37 + rng.uniform(0, 1, rows),
-        "sex": np.array(["F", "M"])[people % 2], "sha256": [f"{i:064x}" for i in range(rows)],
+        "sex": np.array(["F", "M"])[people % 2],
     })  # fmt: skip
+
+
+def audit_of(**changes) -> AuditReport:
+    scans = manifest_of().assign(use="age", cohort="ADNI", subject="", image=[f"I{i}" for i in range(900)])
+    scans["contents"] = [f"{i:032x}" for i in range(900)]
+    return audit_manifest(scans.assign(**changes))
 
 
 def ledger_of(out: int = 23) -> pd.DataFrame:
@@ -229,6 +236,7 @@ def inputs_of(arms: int = 2, seeds: int = 3, people: int = 240, **changes) -> Re
         "curves": dict.fromkeys(names, losses),
         "manifest": manifest_of(),
         "ledger": ledger_of(),
+        "audit": audit_of(),
         "provenance": Provenance(
             date="23 November 2025, 02:31 UTC",
             git_commit="ae62220f3c1d9b7a4f55a0c9d6f2f8c3b7e1d0a4",

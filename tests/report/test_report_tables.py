@@ -11,7 +11,6 @@ from report_inputs import experiment_of, inputs_of, ledger_of, manifest_of, stud
 
 from brainage_ray.report import Transfer
 from brainage_ray.report.record_tables import (
-    audit_table,
     data_table,
     left_out_table,
     openings_table,
@@ -187,21 +186,6 @@ def test_checksums_are_cut_in_print_but_whole_in_the_csv(inputs):
     assert table.rows[0].cells[3] == "unet seed 0 9f86d08188\N{HORIZONTAL ELLIPSIS}"
     assert inputs.test_openings[0]["model"] in table.to_csv()
     assert openings_table(replace(inputs, test_openings=())) is None
-
-
-def test_the_audit_counts_people_in_two_splits_and_files_under_two_names():
-    clean = manifest_of()
-    assert cells(audit_table(clean), "people in two splits")[1] == "0"
-    leaking = clean.copy()
-    test, train = (leaking.index[leaking["split"] == split] for split in ("test", "train"))
-    leaking.loc[test[0], ["person", "sha256"]] = leaking.loc[train[0], ["person", "sha256"]].to_list()
-    leaking.loc[train[5], "sha256"] = leaking.loc[train[6], "sha256"]
-    table = audit_table(leaking)
-    assert cells(table, "people in train + test")[1] == "1"
-    assert cells(table, "files under two names, in two splits")[1] == "1"
-    assert cells(table, "files under two names, in one split")[1] == "1"
-    shuffled = audit_table(leaking.sample(frac=1, random_state=0))
-    assert shuffled.rows == table.rows
 
 
 def test_time_adds_up(inputs):

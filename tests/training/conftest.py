@@ -9,10 +9,10 @@ from brainage_ray.data import SliceStore
 
 @pytest.fixture(scope="session")
 def ages(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
-    """36 training, 8 validation and 2 test scans of the ages 50 to 90."""
+    """36 training and 8 validation scans of the ages 50 to 90."""
     folder = tmp_path_factory.mktemp("ages") / "store"
     train = [50 + 40 * i / 35 for i in range(36)]
-    return age_store(folder, {"train": train, "validation": train[2::4][:8], "test": [60.0, 70.0]})
+    return age_store(folder, {"train": train, "validation": train[2::4][:8]})
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_stores import TINY_UNET, make_run
+from training_stores import TINY_UNET, make_run, sealed_store
 
 from brainage_ray.config import FitResult, TrainingConfig, TrainingRun
 from brainage_ray.data import SliceStore, TestLedger
@@ -44,7 +44,8 @@ def test_a_slices_age_is_the_networks_answer_in_years(ages: SliceStore, fitted):
 
 def test_the_test_split_is_predicted_through_its_door(ages: SliceStore, fitted, tmp_path: Path):
     run, fit = fitted
-    test = ages.open_test(TestLedger(tmp_path / "ledger.jsonl"), model=fit.key)
+    sealed = sealed_store(tmp_path / "test", [60.0, 70.0])
+    test = sealed.unseal(TestLedger(tmp_path / "ledger.jsonl"), model=fit.key)
     assert set(test.slice_scan) == {0, 1}
     assert predict_slice_years(run, fit, test).shape == test.slice_scan.shape
 

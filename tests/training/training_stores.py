@@ -9,7 +9,7 @@ import numpy as np
 
 from brainage_ray.config import PreprocessingConfig, TrainingConfig, TrainingRun, UNetConfig
 from brainage_ray.config.read import validate
-from brainage_ray.data import PreparedScan, Scan, SliceStore, StoreRow, write_store
+from brainage_ray.data import PreparedScan, Scan, SealedTest, SliceStore, StoreRow, write_store, write_test
 
 SHAPE = (32, 32)
 SLICES = 4
@@ -18,6 +18,15 @@ TINY_UNET = UNetConfig(kind="unet", width=0.125, depth=3)
 
 def age_store(folder: Path, ages: dict[str, list[float]], diagnoses: tuple[str, ...] = ("CN",)) -> SliceStore:
     """A store of discs whose radius is the age; the scans of a split take the diagnoses in turn."""
+    return write_store(folder, age_rows(folder, ages, diagnoses), "age", preprocessing())
+
+
+def sealed_store(folder: Path, ages: list[float]) -> SealedTest:
+    """A test split of such discs."""
+    return write_test(folder, age_rows(folder, {"test": ages}, ("CN",)), preprocessing())
+
+
+def age_rows(folder: Path, ages: dict[str, list[float]], diagnoses: tuple[str, ...]) -> list[StoreRow]:
     rng = np.random.default_rng(0)
     rows = []
     for split, split_ages in ages.items():
@@ -26,7 +35,7 @@ def age_store(folder: Path, ages: dict[str, list[float]], diagnoses: tuple[str, 
             images = np.stack([disc(4 + (age - 50) / 5, rng)[0] for _ in range(SLICES)])
             prepared = write_prepared(folder.with_name(f"{folder.name}-cache"), scan, images, None)
             rows.append(StoreRow(scan, prepared, split, diagnoses[i % len(diagnoses)]))
-    return write_store(folder, rows, "age", preprocessing())
+    return rows
 
 
 def segmentation_store(folder: Path, cases: dict[str, int]) -> SliceStore:

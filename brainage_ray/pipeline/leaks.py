@@ -1,0 +1,116 @@
+"""Leaks in an experiment's data: what is audited, what exclude_from_training leaves out, what stops a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from brainage_ray.config import ImportedWeights
+from brainage_ray.config.experiment import Experiment
+from brainage_ray.data import Assignment, AuditReport, Finding, Weights, read_provenance, reasons_to_leave_out
+from brainage_ray.data.audit_index import COLUMNS
+from brainage_ray.errors import LeakageError
+from brainage_ray.pipeline.imported import DOWNLOADS, ENCODER, import_nodes, imported_folder
+from brainage_ray.pipeline.session import Session
+
+NAMED = 5
+_WAYS_OUT = (
+    "See all of it: brainage audit EXPERIMENT. Then set data.split.rollover: exclude_from_training to drop the "
+    "training scans and cases concerned, or as_published to keep them and have every table say so."
+)
+_WEIGHTS = "Take other weights, or set data.split.rollover: as_published to have every table say so."
+_NAMES = "Correct the name or the split of one of them: no setting allows this."
+
+
+def audit_table(assignments: Sequence[Assignment], contents: Sequence[Sequence[str]] = ()) -> pd.DataFrame:
+    """Return the table that the audit reads, of the scans that have a split; its index counts the assignments.
+
+    Args:
+        assignments: of scans of brain-age cohorts, and of segmentation cases.
+        contents: content hashes of the images of each; none: unknown.
+    """
+    joined = [" ".join(some) for some in contents] or [""] * len(assignments)
+    rows = {
+        i: ("age" if a.scan.segmentation is None else "pretraining", a.scan.cohort, a.scan.subject, a.scan.person,
+            a.scan.image, a.split, joined[i])
+        for i, a in enumerate(assignments) if a.split is not None
+    }  # fmt: skip
+    return pd.DataFrame(list(rows.values()), index=list(rows), columns=list(COLUMNS))
+
+
+def manifest_table(age: Iterable[pd.DataFrame], cases: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the table that the audit reads, of the manifests of stores."""
+    parts = [*(part.assign(use="age") for part in age), *(part.assign(use="pretraining") for part in cases)]
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def settle(
+    experiment: Experiment, assignments: Sequence[Assignment], contents: Sequence[Sequence[str]] = ()
+) -> list[Assignment]:
+    """Leave out what exclude_from_training says; nothing where the experiment says otherwise.
+
+    Args:
+        experiment: names the way out.
+        assignments: as the rule has them.
+        contents: as in audit_table.
+    """
+    if experiment.data.split.rollover != "exclude_from_training":
+        return list(assignments)
+    reasons = reasons_to_leave_out(audit_table(assignments, contents))
+    return [
+        replace(a, split=None, reason=reasons[i]) if i in reasons.index and reasons[i] else a
+        for i, a in enumerate(assignments)
+    ]
+
+
+def left_out(before: Sequence[Assignment], after: Sequence[Assignment]) -> Mapping[str, int]:
+    """Count the scans that `settle` took away, by reason."""
+    pairs = zip(before, after, strict=True)
+    return dict(Counter(b.reason for a, b in pairs if a.split is not None and b.split is None))
+
+
+def check_leaks(experiment: Experiment, report: AuditReport) -> None:
+    """Refuse to go on with a leak that the experiment does not allow by name.
+
+    Raises:
+        LeakageError: naming some of those concerned and the ways out.
+    """
+    leaks = [finding for finding in report.findings if finding.leak]
+    chosen_and_tested = [finding for finding in leaks if {"validation", "test"} <= set(finding.places)]
+    if chosen_and_tested:
+        raise LeakageError(f"Somebody validates and tests: {_listed(chosen_and_tested)}", _NAMES)
+    if not leaks or experiment.data.split.rollover == "as_published":
+        return
+    total = ", ".join(f"{kind} ({n})" for kind, n in report.counts.items() if any(f.kind == kind for f in leaks))
+    weights = all(finding.kind == "test person in imported weights" for finding in leaks)
+    raise LeakageError(f"The data leak: {total}: {_listed(leaks)}", _WEIGHTS if weights else _WAYS_OUT)
+
+
+def imported_weights(session: Session) -> list[Weights]:
+    """Return the weights that the experiment imports, with what is known of whom they were trained on."""
+    found = {}
+    for node, config in import_nodes(session):
+        stage = node.chain[-1]
+        known = [read_provenance(path) for path in _places(session, config)]
+        ours = imported_folder(session, config, node) / ENCODER
+        found[stage] = next((one for one in [*known, read_provenance(ours)] if one is not None), None)
+    return [Weights(stage, known) for stage, known in found.items()]
+
+
+def _places(session: Session, config: ImportedWeights) -> list[Path]:
+    if "://" not in config.uri:
+        return [Path(config.uri).expanduser()]
+    return sorted((session.cache / DOWNLOADS).glob(f"{config.sha256[:8].lower()}-*"))
+
+
+def _listed(findings: Sequence[Finding]) -> str:
+    named = []
+    for finding in findings[:NAMED]:
+        scans = f": {', '.join(finding.scans[:NAMED])}" if finding.scans else ""
+        named.append(f"{' and '.join(finding.people[:NAMED])} ({', '.join(finding.places)}{scans})")
+    more = len(findings) - NAMED
+    return "; ".join(named) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,98 @@
+"""The audit on the page, and the mark on every table of results where people leak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from report_inputs import audit_of, inputs_of
+from test_report_comparison import comparison_of
+
+from brainage_ray.data.audit import Weights, audit_manifest
+from brainage_ray.report import write_report
+from brainage_ray.report.audit_table import audit_sentence, checks_table, findings_table
+from brainage_ray.report.comparison import comparison_tables
+from brainage_ray.report.leak_mark import MARK, marked
+from brainage_ray.report.table import Row, Table
+
+OF_RESULTS = ("mae", "delta", "pairs", "regression", "arms", "contrasts", "bias")
+OF_THE_RECORD = ("data", "ledger", "settings", "time", "versions", "test_openings")
+
+
+@pytest.fixture(scope="module")
+def leaking():
+    return audit_of(contents="same")
+
+
+@pytest.fixture(scope="module")
+def page(leaking, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    write_report(inputs_of(audit=leaking), folder)
+    return folder
+
+
+def test_a_table_is_marked_in_title_notes_csv_and_tex():
+    table = Table("t", "Title", ("A", "B"), (Row(("x", "1")),), ("Note.",))
+    new = marked(table, "They leak.")
+    assert new.title == f"Title {MARK}"
+    assert new.remarks == ("Note.", f"{MARK} They leak.")
+    assert new.to_csv() == "A,B,leak\nx,1,They leak.\n"
+    assert "They leak." in new.to_tex()
+    assert new.rows == table.rows
+    assert marked(table, "") is table
+
+
+def test_every_table_of_results_is_marked_and_none_of_the_record(page, leaking):
+    for name in OF_RESULTS:
+        assert leaking.leak_sentence in (page / "tables" / f"{name}.csv").read_text(), name
+    for name in OF_THE_RECORD:
+        assert leaking.leak_sentence not in (page / "tables" / f"{name}.csv").read_text(), name
+    html, markdown = ((page / name).read_text() for name in ("index.html", "report.md"))
+    assert f'<p class="lead"><strong>{leaking.leak_sentence}</strong></p>' in html
+    assert html.count(f"{MARK} {leaking.leak_sentence}") >= len(OF_RESULTS)
+    assert f"**{leaking.leak_sentence}**" in markdown
+    assert "What the audit for leaks found" in html
+
+
+def test_a_clean_page_has_no_mark_and_says_what_was_looked_for(tmp_path):
+    write_report(inputs_of(), tmp_path)
+    html = (tmp_path / "index.html").read_text()
+    assert MARK not in html
+    assert "It found no leak." in html
+    assert "Audit for leaks" in html
+    assert "What the audit for leaks found" not in html
+
+
+def test_the_checks_are_all_there_with_their_counts(leaking):
+    rows = {row.cells[0]: row.cells[1:] for row in checks_table(leaking).rows}
+    assert rows["same image under two names"] == ("leak", "1")
+    assert rows["unknown provenance"] == ("warning", "0")
+    assert "1 leak" in audit_sentence(leaking)
+    assert (audit_sentence(None), findings_table(None), findings_table(audit_of())) == ("", None, None)
+
+
+def test_findings_name_some_on_the_page_and_all_in_the_csv(leaking):
+    table = findings_table(replace(leaking, counts={**leaking.counts, "unreadable image": 7}))
+    assert table is not None
+    assert "and 8" in table.rows[0].cells[4]
+    assert table.numbers["scans"].iloc[0].count("ADNI I") == 900
+    assert table.notes == ("1 of 8 findings are listed.",)
+    unknown = findings_table(audit_manifest(audit_frame(), [Weights("imagenet", None)]))
+    assert unknown is not None
+    assert unknown.rows[0].cells[:4] == ("unknown provenance", "warning", "\N{EM DASH}", "imagenet")
+
+
+def audit_frame():
+    return inputs_of().manifest.head(1).assign(use="age", cohort="ADNI", subject="", image="I1", contents="c")
+
+
+def test_compared_experiments_that_leak_are_marked_wherever_their_numbers_are():
+    whole = comparison_of()
+    leaking = replace(whole, arms=(replace(whole.arms[0], leak="They leak."), whole.arms[1]))
+    arms, _, paired = comparison_tables(leaking)
+    assert [row.cells[0] for row in arms.rows] == [f"a {MARK}", "b"]
+    assert paired.rows[0].cells[:2] == (f"a {MARK}", "b")
+    for table in (arms, paired):
+        assert f"{MARK} a: They leak." in table.notes
+    assert arms.numbers["leak"].tolist() == ["They leak.", ""]
+    assert not [note for table in comparison_tables(whole) for note in table.notes if MARK in note]
