@@ -193,7 +193,7 @@ def test_a_second_writing_replaces_the_first(store, rows):
 def test_a_folder_of_something_else_is_not_replaced(rows, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(StoreError, match="holds other files"):
-        write_store(tmp_path, rows, "age", CONFIG)
+        write_store(tmp_path, open_rows(rows), "age", CONFIG)
     assert (tmp_path / "thesis.txt").exists()
 
 
