@@ -23,10 +23,10 @@ from brainage_ray.evaluation.slice_ages import SliceAnalysis
 class Beside:
     """Results that need more than the table of predictions."""
 
-    slices: dict[str, SliceAnalysis] = field(default_factory=dict)
+    slices: Mapping[str, SliceAnalysis] = field(default_factory=dict)
     """By arm."""
     ridge: RidgeResult | None = None
-    uncertainty: dict[str, UncertaintyAnalysis] = field(default_factory=dict)
+    uncertainty: Mapping[str, UncertaintyAnalysis] = field(default_factory=dict)
     """By arm."""
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from brainage_ray.errors import DataError
+from brainage_ray.evaluation.deltas import brain_age_delta
+from brainage_ray.evaluation.predictions import SCAN
 from brainage_ray.evaluation.slice_ages import Rule, SliceAges, combine
 from brainage_ray.evaluation.uncertainty import (
     Calibration,
@@ -22,11 +24,10 @@ from brainage_ray.evaluation.uncertainty import (
 )
 
 Spread = Literal["seeds and slices", "slices", "seeds"]
-SPREADS: tuple[Spread, ...] = ("seeds and slices", "slices", "seeds")
-"""From the one that knows most; the first that can be scaled on the validation split makes the intervals."""
 LEVEL = 0.95
 """Nominal share of healthy scans whose age lies inside their interval."""
-SCAN = ["cohort", "subject", "session", "image", "diagnosis"]
+NAMES = [*SCAN, "diagnosis"]
+"""Columns that an interval takes over from the table of scans."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def analyse_uncertainty(
     """Compute the spread of each test scan over seeds and slices, and compare it with the errors that happened.
 
     Args:
-        scans: the test scans, n_scans rows with the columns of SCAN.
+        scans: the test scans, n_scans rows with the columns of NAMES.
         counted: [n_scans], healthy scans, one a person, whose errors can be looked at.
         test: the slices of all test scans, as the final models read them.
         validation: the slices of healthy validation scans, one a person, as models read them that were not fitted on
@@ -97,16 +98,12 @@ def analyse_uncertainty(
         problem = f"{len(scans)} scans, {len(counted)} marks and {test.age.size} ages do not fit"
         raise DataError(problem, "Give one of each for every test scan.")
     brain_age, found = _spreads(test, rule)
-    error = (brain_age - test.age)[counted]
-    scales = _scales(validation, rule)
-    results = tuple(
-        _result(spread, values[counted], error, scales.get(spread))
-        for spread, values in _by_kind(found).items()
-        if values is not None
-    )
-    used = next((row for row in results if row.factor is not None), None)
-    margin = norm.ppf((1 + LEVEL) / 2) * used.factor * _by_kind(found)[used.spread] if used and used.factor else None
-    return UncertaintyAnalysis(results, used.spread if used else None, _rows(scans, test.age, brain_age, found, margin))
+    error = brain_age_delta(brain_age, test.age)[counted]
+    kinds, scales = _by_kind(found), _scales(validation, rule)
+    results = tuple(_result(kind, values[counted], error, scales.get(kind)) for kind, values in kinds.items())
+    used = next((row.spread for row in results if row.factor is not None), None)
+    margin = norm.ppf((1 + LEVEL) / 2) * scales[used].apply(kinds[used]) if used else None
+    return UncertaintyAnalysis(results, used, _rows(scans, test.age, brain_age, found, margin))
 
 
 def _spreads(slices: SliceAges, rule: Rule) -> tuple[NDArray[np.float64], ScanUncertainty]:
@@ -116,17 +113,20 @@ def _spreads(slices: SliceAges, rule: Rule) -> tuple[NDArray[np.float64], ScanUn
     return brain_ages.mean(axis=0), found
 
 
-def _by_kind(found: ScanUncertainty) -> dict[Spread, Any]:
-    return {"seeds and slices": found.combined, "slices": found.over_slices, "seeds": found.over_seeds}
+def _by_kind(found: ScanUncertainty) -> dict[Spread, NDArray[np.float64]]:
+    """Return the spreads that there are, the one that knows most first: the first with a scale makes the intervals."""
+    kinds: dict[Spread, NDArray[np.float64] | None] = {
+        "seeds and slices": found.combined, "slices": found.over_slices, "seeds": found.over_seeds,
+    }  # fmt: skip
+    return {kind: values for kind, values in kinds.items() if values is not None}
 
 
 def _scales(validation: SliceAges | None, rule: Rule) -> dict[Spread, UncertaintyScale]:
     if validation is None or not validation.age.size:
         return {}
     brain_age, found = _spreads(validation, rule)
-    error = brain_age - validation.age
-    kinds = _by_kind(found).items()
-    return {kind: fit_scale(values, error, "validation") for kind, values in kinds if values is not None}
+    error = brain_age_delta(brain_age, validation.age)
+    return {kind: fit_scale(values, error, "validation") for kind, values in _by_kind(found).items()}
 
 
 def _result(
@@ -151,7 +151,7 @@ def _rows(
     columns = [_numbers(found.over_seeds, age), _numbers(found.over_slices, age)]
     edges = (None, None) if margin is None else (brain_age - margin, brain_age + margin)
     columns += [_numbers(edge, age) for edge in edges]
-    names = scans[SCAN].astype(str).itertuples(index=False, name=None)
+    names = scans[NAMES].astype(str).itertuples(index=False, name=None)
     numbers = zip(age.tolist(), brain_age.tolist(), *columns, strict=True)
     return tuple(ScanInterval(*name, *row) for name, row in zip(names, numbers, strict=True))
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from brainage_ray import __version__
-from brainage_ray.config import FitResult, RefitConfig, SegmentationPretraining
+from brainage_ray.config import FitResult, SegmentationPretraining
 from brainage_ray.config.base import digest
 from brainage_ray.data import StoredSplit, TestLedger, atomic_write
 from brainage_ray.pipeline.evaluate import TEST_LEDGER
 from brainage_ray.pipeline.imported import import_nodes, read_transfer
 from brainage_ray.pipeline.results import Results
+from brainage_ray.pipeline.runs import team
 from brainage_ray.pipeline.search import Searched
 from brainage_ray.pipeline.session import Session, read_timings
 from brainage_ray.report import (
@@ -170,22 +171,15 @@ def _training_hours(session: Session, results: Results) -> dict[str, TrainingHou
     """Sum the seconds of all trainings by stage, and what they held of GPUs."""
     experiment, held = session.experiment, session.experiment.resources
     hours: dict[str, TrainingHours] = {}
-    for node, fits in results.pretrained.fits.items():
-        name = node.chain[-1]
-        gpus = held.gpus_per_worker * _together(experiment.pretraining[name])
-        before = hours.get(f"pretrain {name}", TrainingHours(0, 0))
-        more = _hours([fit.seconds for fit in fits], gpus)
-        hours[f"pretrain {name}"] = TrainingHours(before.training + more.training, before.gpu + more.gpu)
+    for name, config in experiment.pretraining.items():
+        if isinstance(config, SegmentationPretraining):
+            mine = [fits for node, fits in results.pretrained.fits.items() if node.chain[-1] == name]
+            seconds = [fit.seconds for fits in mine for fit in fits]
+            hours[f"pretrain {name}"] = _hours(seconds, held.gpus_per_worker * team(config))
     for arm, study in results.searched.studies.items():
         hours[f"search {arm}"] = _hours([trial.seconds for trial in study.trials], held.gpus_per_trial)
     refits = [model.fit.seconds for model in results.models]
-    hours["refit"] = _hours(refits, held.gpus_per_worker * _together(experiment.refit))
-    return hours
-
-
-def _together(job: object) -> int:
-    """Return how many workers fit one run together."""
-    return job.workers if isinstance(job, SegmentationPretraining | RefitConfig) and job.parallel == "ddp" else 1
+    return hours | {"refit": _hours(refits, held.gpus_per_worker * team(experiment.refit))}
 
 
 def _hours(seconds: Sequence[float], gpus: float) -> TrainingHours:

@@ -11,8 +11,8 @@ from brainage_ray.evaluation.analysis import Analysis, Beside, analyse
 from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.evaluation.pretraining_effect import factors_of
-from brainage_ray.evaluation.scan_intervals import analyse_uncertainty
-from brainage_ray.evaluation.slice_ages import SliceAges, analyse_slices
+from brainage_ray.evaluation.scan_intervals import UncertaintyAnalysis, analyse_uncertainty
+from brainage_ray.evaluation.slice_ages import SliceAges, SliceAnalysis, analyse_slices
 from brainage_ray.pipeline.baseline import evaluate_ridge
 from brainage_ray.pipeline.evaluate import SLICE_POSITIONS, SLICE_YEARS, prediction_file
 from brainage_ray.pipeline.prepare import Prepared
@@ -43,15 +43,20 @@ def analyse_results(session: Session, results: Results) -> Analysis:
     readings = validation_readings(session, results.prepared, results.pretrained, results.searched)
     validation: dict[str, Predicted] = {arm: reading.predicted() for arm, reading in readings.items()}
     factors = factors_of(experiment.arms, experiment.pretraining)
-    beside = Beside(ridge=evaluate_ridge(session, results.prepared))
-    for arm in experiment.arms:
-        _read_slices(session, results, arm, readings.get(arm), beside)
+    read = {arm: _read_slices(session, results, arm, readings.get(arm)) for arm in experiment.arms}
+    beside = Beside(
+        slices={arm: slices for arm, (slices, _) in read.items() if slices},
+        ridge=evaluate_ridge(session, results.prepared),
+        uncertainty={arm: uncertainty for arm, (_, uncertainty) in read.items()},
+    )
     one = experiment.evaluation.one_scan_per_subject
     return analyse(results.predictions, one, validation, factors, how, beside)
 
 
-def _read_slices(session: Session, results: Results, arm: str, reading: Reading | None, beside: Beside) -> None:
-    """Put what the slices say beside the predictions: of all test scans, and of the healthy ones that count."""
+def _read_slices(
+    session: Session, results: Results, arm: str, reading: Reading | None
+) -> tuple[SliceAnalysis | None, UncertaintyAnalysis]:
+    """Analyse the slices of the healthy test scans that count, None where there are none, and of all test scans."""
     models = [model for model in results.models if model.arm == arm]
     tables = [pd.read_parquet(prediction_file(session, results.prepared, model)) for model in models]
     evaluation, healthy = session.experiment.evaluation, session.experiment.training.diagnoses
@@ -60,10 +65,10 @@ def _read_slices(session: Session, results: Results, arm: str, reading: Reading 
     if evaluation.one_scan_per_subject == "baseline":
         counted &= scans.index.isin(baseline_scans(scans).index)
     validation, rule = None if reading is None else reading.slices(), evaluation.aggregate
-    if counted.any():
-        beside.slices[arm] = analyse_slices(_slices(tables, scans[counted].index), validation, rule)
+    mine = scans.index[counted]
+    slices = analyse_slices(_slices(tables, mine), validation, rule) if len(mine) else None
     every = _slices(tables, scans.index)
-    beside.uncertainty[arm] = analyse_uncertainty(scans, counted.to_numpy(), every, validation, rule)
+    return slices, analyse_uncertainty(scans, counted.to_numpy(), every, validation, rule)
 
 
 def _slices(tables: Sequence[pd.DataFrame], rows: pd.Index) -> SliceAges:

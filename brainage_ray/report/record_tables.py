@@ -110,11 +110,14 @@ def time_table(inputs: ReportInputs) -> Table:
     rows = [Row((stage, duration(value), *_hours(hours.get(stage)))) for stage, value in seconds.items()]
     whole = TrainingHours(sum(one.training for one in hours.values()), sum(one.gpu for one in hours.values()))
     rows.append(Row(("all stages", duration(sum(seconds.values())), *_hours(whole)), aside=True))
-    numbers = pd.DataFrame([
-        {"stage": stage, "seconds": value, "training_hours": getattr(hours.get(stage), "training", None),
-         "gpu_hours": getattr(hours.get(stage), "gpu", None)}
-        for stage, value in seconds.items()
-    ])  # fmt: skip
+    numbers = pd.DataFrame(
+        {
+            "stage": list(seconds),
+            "seconds": list(seconds.values()),
+            "training_hours": [hours[stage].training if stage in hours else None for stage in seconds],
+            "gpu_hours": [hours[stage].gpu if stage in hours else None for stage in seconds],
+        }
+    )
     notes = (
         "Training: summed over all trainings of the stage, also those side by side and those that another experiment "
         "in the workspace had done before. GPU-hours: training times the GPUs that each held.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.evaluation.scan_intervals import LEVEL, ScanInterval, SpreadResult, UncertaintyAnalysis
 from brainage_ray.evaluation.uncertainty import Calibration
 from brainage_ray.report.figure import INK, MUTED, FigureSpec, Panel, arm_color
-from brainage_ray.report.statistics_cells import because, by_arm, estimate
+from brainage_ray.report.statistics_cells import because, by_arm, estimate, flat
 from brainage_ray.report.table import Table
 from brainage_ray.report.text import NOTHING, number
 
@@ -40,11 +41,12 @@ def uncertainty_table(analysis: Analysis, arms: Sequence[str]) -> Table | None:
 
 def scans_table(analysis: Analysis, arms: Sequence[str]) -> Table | None:
     """Make the list of every test scan with its brain age and interval; None where there is none."""
-    found = [(arm, scan) for arm, one in _known(analysis, arms).items() for scan in one.scans]
+    known = _known(analysis, arms)
+    found = [(arm, scan) for arm, one in known.items() for scan in one.scans]
     if not found:
         return None
     header = ("Arm", "Image", "Diagnosis", "Age", "Brain age [95 % interval]", "sd over seeds", "sd over slices")
-    used = list(dict.fromkeys(one.used for one in _known(analysis, arms).values() if one.used))
+    used = list(dict.fromkeys(one.used for one in known.values() if one.used))
     notes = (
         (f"Years. Interval: from the spread over {' or '.join(used)} times the factor of the table before.",)
         if used
@@ -94,20 +96,18 @@ def _share(calibration: Calibration | None, level: float) -> str:
     return f"{found[0]:.0%}" if found else NOTHING
 
 
-def _numbers(row: SpreadResult) -> dict[str, float | str | None]:
-    columns: dict[str, float | str | None] = {
+def _numbers(row: SpreadResult) -> dict[str, Any]:
+    columns = {
         "spread": row.spread,
         "n_scans": row.raw.n_scans,
         "median_sd_years": row.median_years,
-        "spearman": row.raw.spearman,
-        "spearman_low": (row.raw.spearman_interval or (None, None))[0],
-        "spearman_high": (row.raw.spearman_interval or (None, None))[1],
+        **flat({"spearman": row.raw.spearman, "spearman_interval": row.raw.spearman_interval}),
         "factor": row.factor,
         "n_validation": row.n_validation,
     }
     for name, calibration in (("raw", row.raw), ("scaled", row.scaled)):
         for one in calibration.coverages if calibration else ():
-            columns[f"{name}_inside_{one.level:.0%}".replace("%", "")] = one.share
+            columns[f"{name}_inside_{100 * one.level:.0f}"] = one.share
     return columns | {"reason": row.reason}
 
 

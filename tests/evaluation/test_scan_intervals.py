@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from brainage_ray.errors import DataError
-from brainage_ray.evaluation.scan_intervals import SCAN, analyse_uncertainty
+from brainage_ray.evaluation.scan_intervals import NAMES, analyse_uncertainty
 from brainage_ray.evaluation.slice_ages import SliceAges
 
 
@@ -27,7 +27,7 @@ def slices_of(seed: int, people: int = 60, models: int = 3, places: int = 12, wo
 
 def scans_of(people: int) -> pd.DataFrame:
     rows = [("ADNI", f"s{i}", "bl", f"I{i}", "CN" if i % 2 else "AD") for i in range(people)]
-    return pd.DataFrame(rows, columns=SCAN)
+    return pd.DataFrame(rows, columns=NAMES)
 
 
 def found_of(test: SliceAges, validation: SliceAges | None, rule="mean"):

@@ -17,7 +17,7 @@ from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import COLUMNS
 from brainage_ray.evaluation.pretraining_effect import factors_of
 from brainage_ray.evaluation.ridge import RidgeResult
-from brainage_ray.evaluation.scan_intervals import SCAN, UncertaintyAnalysis, analyse_uncertainty
+from brainage_ray.evaluation.scan_intervals import NAMES, UncertaintyAnalysis, analyse_uncertainty
 from brainage_ray.evaluation.slice_ages import SliceAges, analyse_slices
 from brainage_ray.evaluation.summary import summarise
 from brainage_ray.report import (
@@ -202,7 +202,7 @@ def uncertainty_of(seed: int) -> UncertaintyAnalysis:
     test = slices_read(seed + 30)
     names = [("ADNI", f"{i:03d}_S_{i:04d}", "bl", f"I{i}", "CN") for i in range(len(test.age))]
     counted = np.ones(len(names), dtype=bool)
-    return analyse_uncertainty(pd.DataFrame(names, columns=SCAN), counted, test, slices_read(seed + 60), "median")
+    return analyse_uncertainty(pd.DataFrame(names, columns=NAMES), counted, test, slices_read(seed + 60), "median")
 
 
 def slices_read(seed: int, people: int = 40, places: int = 40) -> SliceAges:
