@@ -7,7 +7,7 @@ import pytest
 
 from brainage_ray.data.phantoms.adni_xml import image_xml
 from brainage_ray.data.phantoms.cohort import Person, Visit
-from brainage_ray.data.sources.adni_xml import read_record
+from brainage_ray.data.sources.adni_xml import read_xml
 
 VISIT = Visit("301_S_6056", "ADNI-3", "ADNI3 Year 1 Visit", "CN", date(2018, 3, 13), 71.25, 45107)
 PERSON = Person(0, 6056, "M", "CN", None, (0, 0, 0), (VISIT,))
@@ -17,7 +17,7 @@ PERSON = Person(0, 6056, "M", "CN", None, (0, 0, 0), (VISIT,))
 def test_what_is_written_reads_back(tmp_path, processed):
     path = tmp_path / "a.xml"
     path.write_bytes(image_xml(PERSON, VISIT, "MT1; GradWarp; N3m", processed))
-    record = read_record(path)
+    record = read_xml(path).record()
     assert (record.path, record.image, str(record.subject)) == (path, "I45107", "301_S_6056")
     assert (record.group, record.sex, record.age_years, record.phase) == ("CN", "M", 71.25, "ADNI-3")
 
