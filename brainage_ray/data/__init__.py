@@ -1,5 +1,15 @@
 """Scans and who they belong to, preprocessing, splits, ledgers and the slice store."""
 
+from brainage_ray.data.exclusions import (
+    Exclusion,
+    check_exclusions,
+    exclude,
+    include,
+    leave_out,
+    make_exclusions,
+    nearest_scan,
+    read_exclusions,
+)
 from brainage_ray.data.files import atomic_folder, atomic_write, no_space, sha256_of
 from brainage_ray.data.ledger import Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
@@ -24,6 +34,7 @@ __all__ = [
     "PREPROCESSING_VERSION",
     "SPLITS",
     "Assignment",
+    "Exclusion",
     "Ledger",
     "PreparedScan",
     "Scan",
@@ -35,12 +46,19 @@ __all__ = [
     "assign_splits",
     "atomic_folder",
     "atomic_write",
+    "check_exclusions",
     "check_no_leakage",
     "code_version",
+    "exclude",
+    "include",
+    "leave_out",
+    "make_exclusions",
+    "nearest_scan",
     "no_space",
     "people_in_two_splits",
     "prepare_scan",
     "preprocess_scan",
+    "read_exclusions",
     "read_ledger",
     "sha256_of",
     "split_cases",

@@ -127,7 +127,7 @@ class TestLedger:
         """
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "user": _user(),
+            "user": user_name(),
             "host": platform.node(),
             "model": model,
             "commit": code_version(),
@@ -184,7 +184,8 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return who runs this: the login name, else the number of the user."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class PreparedScan:
     """Of the source's files, 64 hex digits; of the file itself where there is one."""
     brain_volume_ml: float
     """Of the brain mask, ml."""
+    snr: float | None = None
+    """Signal-to-noise ratio in the brain; None where it cannot be told."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -108,6 +111,7 @@ def _write(stem: Path, slices: Slices, sha256: str) -> PreparedScan:
         "n_slices": len(slices.images),
         "sha256": sha256,
         "brain_volume_ml": slices.brain_volume_ml,
+        "snr": None if math.isnan(slices.snr) else slices.snr,
         "bytes": sizes,
     }
     with atomic_write(stem.with_suffix(".json")) as file:
@@ -125,4 +129,5 @@ def _scan(stem: Path, data: Mapping[str, Any]) -> PreparedScan:
         n_slices=data["n_slices"],
         sha256=data["sha256"],
         brain_volume_ml=data["brain_volume_ml"],
+        snr=data["snr"],
     )

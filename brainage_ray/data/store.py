@@ -90,7 +90,8 @@ class SliceStore:
     manifest: pd.DataFrame
     """One row a scan, sorted by split, cohort, subject, session and image: cohort, subject, person, session, image,
     age_years (NaN where unknown), sex, diagnosis, site, phase, split, shard, offset and n_slices (where its slices
-    are), sha256 (of the source's files), brain_volume_ml."""
+    are), sha256 (of the source's files), brain_volume_ml, snr (NaN where it
+    cannot be told)."""
     checksums: Mapping[str, str]
     """SHA-256 of each file, by its path in the folder."""
 

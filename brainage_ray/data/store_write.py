@@ -158,6 +158,7 @@ def _manifest_row(placed: _Placed) -> dict[str, Any]:
         "n_slices": prepared.n_slices,
         "sha256": prepared.sha256,
         "brain_volume_ml": prepared.brain_volume_ml,
+        "snr": float("nan") if prepared.snr is None else prepared.snr,
     }
 
 

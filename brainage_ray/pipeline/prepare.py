@@ -20,7 +20,10 @@ from brainage_ray.data import (
     SliceStore,
     StoreRow,
     assign_splits,
+    check_exclusions,
+    leave_out,
     prepare_scan,
+    read_exclusions,
     read_ledger,
     split_cases,
     write_store,
@@ -50,7 +53,7 @@ def prepare(session: Session) -> Prepared:
     """Cut every scan that the experiment needs into slices, once.
 
     Raises:
-        MetadataError: a source cannot be read, or a label is unknown.
+        MetadataError: a source or the exclusions cannot be read, a label is unknown, or what is excluded is not there.
         ConfigError: a pre-training names a cohort that there is not.
         LeakageError: a person would be in training and in validation or test.
         DataError: more scans failed than data.max_failures, or a split has no scan that counts; the scans that
@@ -96,11 +99,12 @@ def _show_phantoms(progress: Progress, done: int, total: int) -> None:
 
 
 def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
-    """Return the folder for these inputs: another one when a file, an age or a setting changes."""
+    """Return the folder for these inputs: another one when a file, an age, a setting or an exclusion changes."""
     data = session.experiment.data
     inputs = [_fingerprint(scan) for scan in scans]
     settings = data.model_dump(mode="json", include={"preprocessing", "split", "label_map"})
-    key = digest(inputs, settings, session.experiment.training.diagnoses, PREPROCESSING_VERSION)
+    excluded = sorted([*one.id, one.reason] for one in read_exclusions(data.exclusions))
+    key = digest(inputs, settings, session.experiment.training.diagnoses, PREPROCESSING_VERSION, excluded)
     return session.folder / "store" / key
 
 
@@ -119,13 +123,20 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def assign(session: Session, scans: Sequence[Scan]) -> list[Assignment]:
-    """Give every scan its split or the reason why it is left out."""
+    """Give every scan its split or the reason why it is left out.
+
+    Raises:
+        MetadataError: a label is unknown, or the exclusions name a scan that there is not.
+        LeakageError: a person would be in training and in validation or test.
+    """
     experiment = session.experiment
+    excluded = read_exclusions(experiment.data.exclusions)
+    check_exclusions(experiment.data.exclusions, excluded, scans)
     split = experiment.data.split
     people = [scan for scan in scans if scan.segmentation is None]
     cases = [scan for scan in scans if scan.segmentation is not None]
     assigned = assign_splits(people, split, experiment.data.label_map, experiment.training.diagnoses)
-    return [*assigned, *split_cases(cases, split.case_validation_fraction, split.seed)]
+    return leave_out([*assigned, *split_cases(cases, split.case_validation_fraction, split.seed)], excluded)
 
 
 def _prepare(session: Session, scans: Sequence[Scan], folder: Path) -> None:
