@@ -32,6 +32,9 @@ UNREADABLE: Mapping[str, Any] = {
 }  # fmt: skip
 """What stands for a line of the test ledger that was cut short."""
 
+QUALITY_CONTROL = "quality control"
+"""Stands for the model in a line of the test ledger where a person looked at the images, and no model did."""
+
 _FAULT = "This is a fault of the program; please report it."
 
 
