@@ -85,7 +85,7 @@ def page(
     outliers = made.scans[made.scans["outlier"]]
     _say(f"{len(made.scans)} scans, {len(outliers)} outliers" + (":" if len(outliers) else "."))
     for scan in outliers.head(LISTED).itertuples():
-        _say(f"  {scan.cohort} {scan.image}: {scan.worst} {scan.largest_z:.1f} robust sd from the median")
+        _say(f"  {scan.cohort} {scan.image}: {scan.why}")
     if len(outliers) > LISTED:
         _say(f"  and {len(outliers) - LISTED} more")
     _say(f"Quality control: {made.page}")

@@ -17,7 +17,7 @@ from brainage_ray.data.files import atomic_write
 from brainage_ray.data.ledger import user_name
 from brainage_ray.data.scan import Scan
 from brainage_ray.data.splits import Assignment
-from brainage_ray.errors import DataError, MetadataError
+from brainage_ray.errors import ConfigError, MetadataError
 
 EXCLUSION_COLUMNS = ("cohort", "image", "reason", "who", "when")
 """Of the file."""
@@ -120,13 +120,13 @@ def exclude(path: Path, cohort: str, image: str, reason: str) -> Exclusion | Non
         What the file said of the scan before, or None. The same scan with the same reason changes nothing.
 
     Raises:
-        DataError: the reason is empty.
+        ConfigError: the reason is empty.
         MetadataError: the file cannot be read.
         NoSpaceError: the disk is full; the file is as it was.
     """
     reason = " ".join(reason.split())
     if not reason:
-        raise DataError(f"{cohort} {image} is to be excluded without a reason", "Say why: --reason '...'.")
+        raise ConfigError(f"{cohort} {image} is to be excluded without a reason", "Say why: --reason '...'.")
     new = Exclusion(cohort, image, reason, user_name(), datetime.now(UTC).isoformat(timespec="seconds"))
     with _locked(path):
         known = read_exclusions(path) if path.exists() else ()
@@ -161,7 +161,8 @@ def check_exclusions(path: Path | None, exclusions: Sequence[Exclusion], scans: 
     for one in exclusions:
         if one.id not in known:
             problem = f"{path} excludes {one.cohort} {one.image}, but the sources have no such scan"
-            raise MetadataError(problem, f"{nearest_scan(one.image, scans)} Correct the line or delete it.".strip())
+            fix = f"{nearest_scan(one.image, scans)} Correct the line, or take it out: brainage qc include {one.image}"
+            raise MetadataError(problem, fix.strip())
 
 
 def nearest_scan(image: str, scans: Collection[Scan]) -> str:

@@ -63,9 +63,9 @@ def exclude_images(images: Sequence[str], reason: str, where: Where) -> list[Cha
         where: to look for them.
 
     Raises:
-        ConfigError: there is no such image, it is in several cohorts or files, or the experiment names no file.
+        ConfigError: there is no such image, it is in several cohorts or files, the experiment names no file, or the
+            reason is empty.
         MetadataError: the file or a source cannot be read.
-        DataError: the reason is empty.
     """
     places = list(_places(where))
     if not places and where.file is not None and where.cohort is not None:  # prepare will look whether it is there

@@ -40,7 +40,7 @@ from brainage_ray.pipeline.prepare import LEDGER, Prepared, open_prepared, prepa
 from brainage_ray.pipeline.progress import Progress, Silent
 from brainage_ray.pipeline.session import Session, Tracking, make_tracker, open_session, save_experiment
 from brainage_ray.report.qc_montage import MONTAGE_VERSION, montage
-from brainage_ray.report.qc_page import THUMBNAILS, QcInputs, write_qc_page
+from brainage_ray.report.qc_page import THUMBNAILS, QcInputs, reasons, write_qc_page
 
 ScanId = tuple[str, str]
 """Cohort and image."""
@@ -55,7 +55,7 @@ class QualityPage:
     page: Path
     """index.html."""
     scans: pd.DataFrame
-    """What rate_scans returns, and the thumbnail of each scan."""
+    """What rate_scans returns, the thumbnail of each scan, and why it is where it is."""
 
 
 def write_quality_page(
@@ -94,7 +94,7 @@ def write_quality_page(
     stores = [store for store in (prepared.age, prepared.segmentation) if store is not None]
     rated = rate_scans(pd.concat([store.manifest for store in stores], ignore_index=True))
     names = _draw(session, stores, folder / THUMBNAILS, test_images)
-    scans = rated.assign(thumbnail=[names.get(scan, "") for scan in _ids(rated)])
+    scans = rated.assign(thumbnail=[names.get(scan, "") for scan in _ids(rated)], why=reasons(rated))
     return QualityPage(write_qc_page(_inputs(session, prepared, scans, test_images), folder), scans)
 
 

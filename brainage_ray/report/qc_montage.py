@@ -60,7 +60,7 @@ def _tile(image: np.ndarray, window: tuple[float, float], factor: int) -> np.nda
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1) * mask
     size = (image.shape[1] * factor, image.shape[0] * factor)
     large = Image.fromarray((255 * grey).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    covered = np.asarray(Image.fromarray(255 * mask.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)) > 127
+    covered = ndimage.gaussian_filter(mask.repeat(factor, 0).repeat(factor, 1).astype(np.float32), factor / 3) > 0.5
     tile = np.repeat(np.asarray(large)[:, :, None], 3, axis=2)
     tile[covered & ~ndimage.binary_erosion(covered)] = OUTLINE
     return tile

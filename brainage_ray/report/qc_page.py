@@ -23,6 +23,9 @@ from brainage_ray.report.text import NOTHING, count, listed, number
 INLINE = 200
 """Up to so many scans the pictures are inside the page, which then is one file to send; beyond, beside it."""
 
+LEFT_OUT = 60
+"""Rows of the list of what was left out; left_out.csv has all."""
+
 THUMBNAILS = "thumbnails"
 
 
@@ -33,8 +36,8 @@ class QcInputs:
     experiment: str
     date: str
     scans: pd.DataFrame
-    """What rate_scans returns, and thumbnail: a file's name in the folder of thumbnails, or empty where none is
-    shown."""
+    """What rate_scans returns, why (of `reasons`) and thumbnail: a file's name in the folder of thumbnails, or empty
+    where none is shown."""
     left_out: pd.DataFrame
     """Rows of the ledger that are not done: cohort, subject, session, image, status, reason."""
     undo: Sequence[tuple[str, str]]
@@ -77,13 +80,17 @@ def write_qc_page(inputs: QcInputs, folder: Path) -> Path:
     return page
 
 
-def why(scan: Mapping[str, Any], medians: pd.DataFrame) -> str:
-    """Say in words which number of a scan lies furthest from its cohort; nothing where there is no number.
+def reasons(rated: pd.DataFrame) -> list[str]:
+    """Say of each scan which of its numbers lies furthest from its cohort; nothing where it has no number.
 
     Args:
-        scan: a row of what rate_scans returns.
-        medians: what cohort_medians returns of all rows.
+        rated: what rate_scans returns.
     """
+    medians = cohort_medians(rated)
+    return [_reason(row, medians) for row in rated.to_dict("records")]
+
+
+def _reason(scan: Mapping[Any, Any], medians: pd.DataFrame) -> str:
     measure = next((m for m in MEASURES if m.column == scan["worst"]), None)
     if measure is None:
         return ""
@@ -97,7 +104,7 @@ def _value(measure: Measure, value: float) -> str:
     if pd.isna(value):
         return NOTHING
     text = number(float(value), measure.digits)
-    return f"{text} ml" if measure.unit == "ml" else text
+    return f"{text}\N{NO-BREAK SPACE}ml" if measure.unit == "ml" else text
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -118,7 +125,7 @@ def _html(inputs: QcInputs, thumbnails: Path) -> str:
         filters={name: _choices(inputs.scans, name) for name in ("cohort", "split", "diagnosis")},
         left_out=_left_out(inputs),
         limit=OUTLIER_Z,
-        data=_script(_data(inputs, thumbnails, medians, shown)),
+        data=_script(_data(inputs, thumbnails, shown)),
         css=_resource("page.css") + _resource("qc.css"),
         script=_resource("qc.js"),
     )
@@ -161,7 +168,7 @@ def _left_out(inputs: QcInputs) -> list[dict[str, str]]:
         {**{str(k): str(v) for k, v in row.items()},
          "command": _command("include", inputs, row["cohort"], row["image"])
          if (row["cohort"], row["image"]) in undo else ""}
-        for row in rows.sort_values("rule", kind="stable").head(INLINE).to_dict("records")
+        for row in rows.sort_values("rule", kind="stable").head(LEFT_OUT).to_dict("records")
     ]  # fmt: skip
 
 
@@ -171,17 +178,17 @@ def _command(verb: str, inputs: QcInputs, cohort: str, image: str) -> str:
     return shlex.join(["brainage", "qc", verb, image, *named, *inputs.command])
 
 
-def _data(inputs: QcInputs, thumbnails: Path, medians: pd.DataFrame, shown: Sequence[Measure]) -> dict[str, Any]:
+def _data(inputs: QcInputs, thumbnails: Path, shown: Sequence[Measure]) -> dict[str, Any]:
     inline = len(inputs.scans) <= INLINE
     return {
         "measures": [{"name": m.name, "short": "Overlap" if m.unit == "Dice" else m.name} for m in shown],
         "limit": OUTLIER_Z,
-        "scans": [_scan(inputs, row, medians, shown) | {"picture": _picture(thumbnails, row["thumbnail"], inline)}
+        "scans": [_scan(inputs, row, shown) | {"picture": _picture(thumbnails, row["thumbnail"], inline)}
                   for row in inputs.scans.to_dict("records")],
     }  # fmt: skip
 
 
-def _scan(inputs: QcInputs, row: Mapping[Any, Any], medians: pd.DataFrame, shown: Iterable[Measure]) -> dict[str, Any]:
+def _scan(inputs: QcInputs, row: Mapping[Any, Any], shown: Iterable[Measure]) -> dict[str, Any]:
     age = "" if pd.isna(row["age_years"]) else f"{number(row['age_years'], 1)} years"
     person = [row["subject"], row["session"]] if row["subject"] != row["image"] else [row["session"]]
     facts = [*person, age, row["sex"], row["diagnosis"], row["site"] and f"site {row['site']}", row["phase"]]
@@ -192,7 +199,7 @@ def _scan(inputs: QcInputs, row: Mapping[Any, Any], medians: pd.DataFrame, shown
         "diagnosis": row["diagnosis"],
         "age": None if pd.isna(row["age_years"]) else float(row["age_years"]),
         "facts": [str(fact) for fact in facts if fact],
-        "why": why(row, medians),
+        "why": row["why"],
         "outlier": bool(row["outlier"]),
         "z": round(float(row["largest_z"]), 2),
         "values": [None if pd.isna(row[m.column]) else float(row[m.column]) for m in shown],
