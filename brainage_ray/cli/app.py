@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Workspace
+from brainage_ray.cli.qc import qc
+
 app = typer.Typer(
     name="brainage",
     help="Brain-age models: pre-training, hyperparameter search, refits, statistics, a report.\n\n"
@@ -17,15 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="Any verb takes --debug for the details of an error.",
 )
-
-ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).", metavar="EXPERIMENT")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a value of the file; may be given many times."),
-]
-Workspace = Annotated[Path, typer.Option(help="Folder for runs, stores, models and mlflow.db.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to use (auto, host:port); default: a local one.")]
-RUNS = Path("runs")
+app.add_typer(qc, name="qc", rich_help_panel="Experiments")
 
 
 def _pipeline_verb(stage: str, what: str, number: int) -> None:

@@ -191,6 +191,9 @@ class DataConfig(FrozenModel):
     label_map: dict[str, Diagnosis | None] = LABEL_MAP
     """Diagnosis as a source writes it -> as the tables use it; null leaves the scan out, on the record. What is
     written here comes on top of the labels of ADNI."""
+    exclusions: Path | None = None
+    """CSV of scans that quality control leaves out: cohort, image, reason, who, when. `brainage qc exclude` writes it,
+    and `brainage qc` makes an empty one."""
     max_failures: Annotated[int, Field(ge=0)] = 0
     """How many inputs may fail, in their source or in preparation, before the run stops."""
     expected_scans: dict[Split, Annotated[int, Field(ge=0)]] | None = None

@@ -2,6 +2,16 @@
 
 from brainage_ray.data.audit import AuditReport, Finding, Weights, audit_manifest, reasons_to_leave_out
 from brainage_ray.data.contents import ContentCache, content_hash, images_of
+from brainage_ray.data.exclusions import (
+    Exclusion,
+    check_exclusions,
+    exclude,
+    include,
+    leave_out,
+    make_exclusions,
+    nearest_scan,
+    read_exclusions,
+)
 from brainage_ray.data.files import atomic_folder, atomic_write, no_space, sha256_of
 from brainage_ray.data.ledger import Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
@@ -34,6 +44,7 @@ __all__ = [
     "ContentCache",
     "Finding",
     "Found",
+    "Exclusion",
     "Ledger",
     "PreparedScan",
     "Rejected",
@@ -54,11 +65,18 @@ __all__ = [
     "code_version",
     "content_hash",
     "images_of",
+    "check_exclusions",
+    "exclude",
+    "include",
+    "leave_out",
+    "make_exclusions",
+    "nearest_scan",
     "no_space",
     "people_in_two_splits",
     "place_scans",
     "prepare_scan",
     "preprocess_scan",
+    "read_exclusions",
     "read_ledger",
     "read_provenance",
     "reasons_to_leave_out",

@@ -32,6 +32,9 @@ UNREADABLE: Mapping[str, Any] = {
 }  # fmt: skip
 """What stands for a line of the test ledger that was cut short."""
 
+QUALITY_CONTROL = "quality control"
+"""Stands for the model in a line of the test ledger where a person looked at the images, and no model did."""
+
 _FAULT = "This is a fault of the program; please report it."
 
 
@@ -136,7 +139,7 @@ class TestLedger:
         """
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "user": _user(),
+            "user": user_name(),
             "host": platform.node(),
             "model": model,
             "commit": code_version(),
@@ -193,7 +196,8 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return who runs this: the login name, else the number of the user."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class PreparedScan:
     """Of the brain mask, ml."""
     contents: tuple[str, ...] = ()
     """Of each image in the order of its modality's name: hash of what it shows, see data.contents."""
+    snr: float | None = None
+    """Signal-to-noise ratio in the brain; None where it cannot be told."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -116,6 +119,7 @@ def _write(stem: Path, slices: Slices, sha256: str, contents: Sequence[str]) -> 
         "sha256": sha256,
         "brain_volume_ml": slices.brain_volume_ml,
         "contents": list(contents),
+        "snr": None if math.isnan(slices.snr) else slices.snr,
         "bytes": sizes,
     }
     with atomic_write(stem.with_suffix(".json")) as file:
@@ -134,4 +138,5 @@ def _scan(stem: Path, data: Mapping[str, Any]) -> PreparedScan:
         sha256=data["sha256"],
         brain_volume_ml=data["brain_volume_ml"],
         contents=tuple(data["contents"]),
+        snr=data["snr"],
     )

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainage_ray.config import PreprocessingConfig
+from brainage_ray.data.quality import signal_to_noise
 from brainage_ray.data.resampling import Brain, resample_brain
 from brainage_ray.data.scan import Scan
-from brainage_ray.data.volumes import read_volumes
+from brainage_ray.data.volumes import MODALITIES, read_volumes
 from brainage_ray.errors import DataError
 
-PREPROCESSING_VERSION = 2
-"""Goes up with every change of this code that changes a slice; kept with every scan and store."""
+PREPROCESSING_VERSION = 3
+"""Goes up with every change of this code that changes a slice or a number beside it; kept with every scan and store."""
 
 LARGEST_BRAIN_ML = 3000.0
 """More than any brain has: such a mask still holds skull or background."""
@@ -43,6 +44,8 @@ class Slices:
     """float32, n: distance from the config's slice_origin, mm."""
     brain_volume_ml: float
     """Of the mask, ml."""
+    snr: float
+    """Signal-to-noise ratio in the brain, on the resampled voxels, of T1; NaN where it cannot be told."""
 
 
 def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
@@ -72,7 +75,9 @@ def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
     images = [_pages(_standardise(image, brain.mask, name), config)[chosen] for image in brain.images]
     labels = None if brain.labels is None else _pages(brain.labels, config)[chosen]
     stacked = images[0] if labels is None else np.stack(images, axis=1)
-    return Slices(stacked.astype(np.float16), labels, positions_mm.astype(np.float32), volume_ml)
+    t1 = brain.images[0 if labels is None else MODALITIES.index("t1")]
+    snr = round(signal_to_noise(t1, brain.mask), 2)  # the last digits differ from machine to machine
+    return Slices(stacked.astype(np.float16), labels, positions_mm.astype(np.float32), volume_ml, snr)
 
 
 def _standardise(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:

@@ -176,6 +176,7 @@ def _manifest_row(placed: _Placed) -> dict[str, Any]:
         "sha256": prepared.sha256,
         "contents": " ".join(prepared.contents),
         "brain_volume_ml": prepared.brain_volume_ml,
+        "snr": float("nan") if prepared.snr is None else prepared.snr,
     }
 
 

@@ -15,7 +15,9 @@ from brainage_ray.data import (
     ContentCache,
     audit_manifest,
     images_of,
+    leave_out,
     place_scans,
+    read_exclusions,
     split_cases,
 )
 from brainage_ray.data.audit import LEAK_REASONS
@@ -67,7 +69,8 @@ def audit_experiment(experiment: Experiment, workspace: Path, progress: Progress
         *place_scans(people, split, experiment.data.label_map, experiment.training.diagnoses),
         *split_cases(cases, split.case_validation_fraction, split.seed),
     ]
-    return Audit(experiment.name, "the files of the sources", rollover, _audit_files(session, placed))
+    kept = leave_out(placed, read_exclusions(experiment.data.exclusions))
+    return Audit(experiment.name, "the files of the sources", rollover, _audit_files(session, kept))
 
 
 def _left_out(ledger: pd.DataFrame) -> dict[str, int]:

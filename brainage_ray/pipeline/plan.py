@@ -19,6 +19,7 @@ from brainage_ray.config import (
     TrainingRun,
 )
 from brainage_ray.config.data import PhantomSource, Split, TableSource
+from brainage_ray.data.exclusions import leave_out, read_exclusions
 from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.data.splits import assign_splits
 from brainage_ray.errors import ConfigError
@@ -149,10 +150,13 @@ def _count_sources(experiment: Experiment, cache: Path) -> Counts:
     check_rejected(experiment, found)
     scans = found.scans
     faces = [scan for scan in scans if scan.segmentation is None]
+    excluded = read_exclusions(experiment.data.exclusions)
     assigned = assign_splits(faces, experiment.data.split, experiment.data.label_map, experiment.training.diagnoses)
-    healthy = [a for a in assigned if a.diagnosis in experiment.training.diagnoses]
+    healthy = [a for a in leave_out(assigned, excluded) if a.diagnosis in experiment.training.diagnoses]
     splits = {name: sum(a.split == name for a in healthy) for name in SPLITS}
-    return Counts(splits, len(scans) - len(faces), "read from the sources")
+    left_out = {one.id for one in excluded}
+    cases = sum(scan.segmentation is not None and (scan.cohort, scan.image) not in left_out for scan in scans)
+    return Counts(splits, cases, "read from the sources")
 
 
 def _slices(preprocessing: PreprocessingConfig) -> int:

@@ -25,13 +25,16 @@ from brainage_ray.data import (
     StoreRow,
     assign_splits,
     audit_manifest,
+    check_exclusions,
+    leave_out,
     prepare_scan,
+    read_exclusions,
     read_ledger,
     split_cases,
     write_store,
     write_test,
 )
-from brainage_ray.data.sources import read_sources
+from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.errors import DataError, MetadataError, NoSpaceError
 from brainage_ray.execution import parallel_map
 from brainage_ray.pipeline.checks import (
@@ -81,7 +84,8 @@ def prepare(session: Session) -> Prepared:
     """Cut every scan that the experiment needs into slices, once.
 
     Raises:
-        MetadataError: a source cannot be read, or the sources reject more inputs than data.max_failures.
+        MetadataError: a source or the exclusions cannot be read, what is excluded is not there, or the sources
+            reject more inputs than data.max_failures.
         ConfigError: a pre-training names a cohort that there is not.
         LeakageError: a person or an image would be where it may not be, see pipeline.leaks.
         DataError: more inputs failed than data.max_failures, or a split has no scan that counts; the scans that
@@ -146,11 +150,13 @@ def _show_phantoms(progress: Progress, done: int, total: int) -> None:
 
 
 def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
-    """Return the folder for these inputs: another one when a file, an age or a setting changes."""
+    """Return the folder for these inputs: another one when a file, an age, a setting or an exclusion changes."""
     data = session.experiment.data
     inputs = [_fingerprint(scan) for scan in scans]
     settings = data.model_dump(mode="json", include={"preprocessing", "split", "label_map"})
-    key = digest(inputs, settings, session.experiment.training.diagnoses, PREPROCESSING_VERSION, SCHEMA_VERSION)
+    excluded = sorted([*one.id, one.reason] for one in read_exclusions(data.exclusions))
+    diagnoses = session.experiment.training.diagnoses
+    key = digest(inputs, settings, diagnoses, PREPROCESSING_VERSION, SCHEMA_VERSION, excluded)
     return session.folder / "store" / key
 
 
@@ -168,14 +174,37 @@ def open_prepared(session: Session, folder: Path) -> Prepared:
     return Prepared(age, test, segmentation, read_ledger(folder / LEDGER), audit)
 
 
-def assign(session: Session, scans: Sequence[Scan]) -> list[Assignment]:
-    """Give every scan its split or the reason why it is left out."""
+def find_prepared(session: Session) -> Prepared | None:
+    """Open what these very inputs were prepared to, or return None; without a lock, so also while a search runs.
+
+    Raises:
+        MetadataError: a source cannot be read.
+        StoreError: the store is damaged.
+    """
+    sources = session.experiment.data.sources
+    if not (session.folder / "store").is_dir() or phantoms_missing(sources, session.cache / "phantoms"):
+        return None  # reading the sources would make phantoms
+    folder = store_folder(session, read_scans(session))
+    return open_prepared(session, folder) if (folder / LEDGER).is_file() else None
+
+
+def assign(session: Session, found: Found) -> list[Assignment]:
+    """Give every scan its split or the reason why it is left out.
+
+    Raises:
+        MetadataError: a label is unknown, or the exclusions name a scan that there is not.
+        LeakageError: a person would be in training and in validation or test.
+    """
     experiment = session.experiment
+    excluded = read_exclusions(experiment.data.exclusions)
+    check_exclusions(experiment.data.exclusions, excluded, found)
     split = experiment.data.split
-    people = [scan for scan in scans if scan.segmentation is None]
-    cases = [scan for scan in scans if scan.segmentation is not None]
+    people = [scan for scan in found.scans if scan.segmentation is None]
+    cases = [scan for scan in found.scans if scan.segmentation is not None]
     assigned = assign_splits(people, split, experiment.data.label_map, experiment.training.diagnoses)
-    return settle(experiment, [*assigned, *split_cases(cases, split.case_validation_fraction, split.seed)])
+    assigned += split_cases(cases, split.case_validation_fraction, split.seed)
+    # Nobody moves to another split by an exclusion, and no leak is seen in what is left out.
+    return settle(experiment, leave_out(assigned, excluded))
 
 
 def _check_rejected(session: Session, found: Found) -> None:
@@ -194,7 +223,7 @@ def _listed_in(session: Session) -> str:
 def _prepare(session: Session, found: Found, folder: Path) -> None:
     ledger = Ledger(found.scans, found.rejected)
     wanted = []
-    assigned = assign(session, found.scans)
+    assigned = assign(session, found)
     require_scans(session.experiment, ((str(a.split), a.diagnosis) for a in assigned if a.scan.segmentation is None))
     check_leaks(session.experiment, audit_manifest(audit_table(assigned), imported_weights(session)))
     for assignment in assigned:

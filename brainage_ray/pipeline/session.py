@@ -113,8 +113,7 @@ def open_session(experiment: Experiment, workspace: Path, address: str | None, p
     status = "FAILED"
     with _alone(workspace / experiment.name), Cluster(address, debug="BRAINAGE_DEBUG" in os.environ) as cluster:
         session = Session(experiment, workspace, cluster, tracking, progress)
-        with atomic_write(session.folder / "experiment.json") as file:
-            file.write(experiment.model_dump_json(indent=1).encode())
+        save_experiment(session)
         try:
             yield session
             status = "FINISHED"
@@ -123,6 +122,16 @@ def open_session(experiment: Experiment, workspace: Path, address: str | None, p
             raise
         finally:
             tracking.close(status)
+
+
+def save_experiment(session: Session) -> None:
+    """Write experiment.json, the experiment with all its defaults, into its folder.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    with atomic_write(session.folder / "experiment.json") as file:
+        file.write(session.experiment.model_dump_json(indent=1).encode())
 
 
 def make_tracker(experiment: Experiment, workspace: Path) -> Callable[[], MlflowTracker]:

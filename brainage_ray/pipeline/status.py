@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from brainage_ray.config import Experiment, FitResult, SegmentationPretraining
-from brainage_ray.data.sources import phantoms_missing
 from brainage_ray.errors import TrialFailed
 from brainage_ray.execution import Cluster, Job, count_trials, load_study_result
 from brainage_ray.pipeline.chains import Node, chains
 from brainage_ray.pipeline.evaluate import prediction_file, read_evaluation
 from brainage_ray.pipeline.imported import imported
 from brainage_ray.pipeline.plan import trials_of
-from brainage_ray.pipeline.prepare import LEDGER, Prepared, open_prepared, read_scans, store_folder
+from brainage_ray.pipeline.prepare import Prepared, find_prepared
 from brainage_ray.pipeline.pretrain import Pretrained, encoder_of, segmentation_jobs
 from brainage_ray.pipeline.progress import Silent
 from brainage_ray.pipeline.refit import FittedModel, refit_jobs
@@ -46,7 +45,7 @@ def read_status(experiment: Experiment, workspace: Path) -> list[StatusRow]:
 
 
 def _rows(session: Session) -> Iterator[StatusRow]:
-    prepared = _prepared(session)
+    prepared = find_prepared(session)
     yield StatusRow("prepare", "store", int(prepared is not None), 1, _counts(prepared))
     pretrained = Pretrained({}, {})
     for node in (node for level in chains(session.experiment) for node in level):
@@ -67,14 +66,6 @@ def _rows(session: Session) -> Iterator[StatusRow]:
         results = Results(prepared, pretrained, searched, models, *evaluated, partial(analyse_results, session))
         current = page_is_current(session, results)
     yield StatusRow("report", "page", int(current), 1, note)
-
-
-def _prepared(session: Session) -> Prepared | None:
-    data = session.experiment.data
-    if not (session.folder / "store").is_dir() or phantoms_missing(data.sources, session.cache / "phantoms"):
-        return None  # reading the sources would make phantoms
-    folder = store_folder(session, read_scans(session))
-    return open_prepared(session, folder) if (folder / LEDGER).is_file() else None
 
 
 def _counts(prepared: Prepared | None) -> str:

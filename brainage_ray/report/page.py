@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import BaseLoader, Environment, StrictUndefined
 
 from brainage_ray.data.files import no_space
+from brainage_ray.data.ledger import QUALITY_CONTROL
 from brainage_ray.evaluation.predictions import ScanPredictions, pivot_predictions
 from brainage_ray.report.age_figures import brain_age_figure, corrected_delta_figure, delta_figure, mae_figure
 from brainage_ray.report.arm_figures import arms_figure, biomarker_figure, pretraining_figure
@@ -183,10 +184,12 @@ def _cases(cases: Mapping[str, int]) -> str:
 
 def _openings(inputs: ReportInputs) -> str:
     models = sum(len(arm.mae.seeds) for arm in inputs.summary.arms)
-    opened, needed = len(inputs.test_openings), models + bool(inputs.analysis.ridge)
+    looked = sum(line.get("model") == QUALITY_CONTROL for line in inputs.test_openings)
+    opened, needed = len(inputs.test_openings) - looked, models + bool(inputs.analysis.ridge)
     baseline = " and the classical baseline" if inputs.analysis.ridge else ""
     text = f"The test split was opened {count(opened, 'time')}, for {count(models, 'final model')}{baseline}."
-    return f"{text} {opened - needed} more than this report needs." if opened > needed else text
+    text += f" {opened - needed} more than this report needs." if opened > needed else ""
+    return f"{text} Its images were looked at {count(looked, 'time')} for quality control." if looked else text
 
 
 def _render(template: str, content: Mapping[str, Any], escape: bool) -> str:

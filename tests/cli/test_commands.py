@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "audit", "compare",
+VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", "status", "audit", "compare", "qc",
          "ui",
          "pull", "predict", "phantom"]  # fmt: skip
 
