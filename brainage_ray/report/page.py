@@ -30,7 +30,7 @@ from brainage_ray.report.record_tables import (
     transfers_table,
     versions_table,
 )
-from brainage_ray.report.reference import reference_for
+from brainage_ray.report.reference import read_reference
 from brainage_ray.report.result_tables import delta_table, mae_table, pairs_table
 from brainage_ray.report.search_figures import importance_figure, parallel_figure
 from brainage_ray.report.sentences import summary_sentences
@@ -85,7 +85,7 @@ def write_report(inputs: ReportInputs, folder: Path) -> Path:
 
 def _content(inputs: ReportInputs) -> dict[str, Any]:
     arms = list(inputs.experiment.arms)
-    reference = reference_for(arms)
+    reference = read_reference()
     leak = inputs.audit.leak_sentence if inputs.audit else ""
     pairs = pairs_table(inputs.summary)
     results = [mae_table(inputs, reference), delta_table(inputs.summary, reference)]

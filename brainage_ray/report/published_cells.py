@@ -13,7 +13,7 @@ import yaml
 
 from brainage_ray.errors import MetadataError
 from brainage_ray.evaluation.metrics import sample_sd
-from brainage_ray.report.reference import Published, reference_for
+from brainage_ray.report.reference import Published, read_reference
 from brainage_ray.report.run_results import ARMS, TRAIN_ONLY, VALIDATION_MAE, Run
 from brainage_ray.report.text import NOTHING, number
 
@@ -100,8 +100,8 @@ def published_numbers() -> dict[str, dict[str, Published]]:
     rest: Any = yaml.safe_load((files("brainage_ray.report") / "published_tables.yaml").read_text(encoding="utf-8"))[
         "arms"
     ]
-    reference = reference_for(ARMS)
-    if reference is None:
+    arms = read_reference().beside(ARMS)
+    if not arms:
         raise RuntimeError("reference.yaml has other arms than run_results.ARMS")
     return {
         arm: {key: Published.model_validate(value) for key, value in rest[arm].items()}
@@ -110,7 +110,7 @@ def published_numbers() -> dict[str, dict[str, Published]]:
             "refit_test_mae": row.refit_test_mae,
             "refit_test_p": row.refit_test_p,
         }
-        for arm, row in reference.arms.items()
+        for arm, row in arms.items()
     }
 
 

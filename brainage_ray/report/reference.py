@@ -1,4 +1,4 @@
-"""Published results, as data in reference.yaml, for experiments that repeat them."""
+"""Published results, as data in reference.yaml."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class Reference(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: str
+    """As a row of a table has it."""
     citation: str
     data: str
     """What the numbers were measured on."""
@@ -45,9 +47,20 @@ class Reference(BaseModel):
     literature_test_mae: Mapping[str, float]
     """Years, by work."""
 
+    def beside(self, arms: Iterable[str]) -> Mapping[str, PublishedArm]:
+        """Return what was published of an experiment's arms: all where they are the published ones, else nothing."""
+        return self.arms if set(arms) == set(self.arms) else {}
 
-def reference_for(arms: Iterable[str]) -> Reference | None:
-    """Return the published results where an experiment has exactly the published arms, else None."""
+    def works(self, arms: Iterable[str]) -> list[tuple[str, float]]:
+        """Return work and test MAE in years, best first; the tables' own best where they do not stand beside."""
+        works = dict(self.literature_test_mae)
+        if not self.beside(arms):
+            best = min(self.arms, key=lambda arm: self.arms[arm].refit_test_mae.mean)
+            works[f"{self.name}, {best}"] = self.arms[best].refit_test_mae.mean
+        return sorted(works.items(), key=lambda item: item[1])
+
+
+def read_reference() -> Reference:
+    """Read the published tables, which are part of the package."""
     data: Any = yaml.safe_load((files("brainage_ray.report") / "reference.yaml").read_text(encoding="utf-8"))
-    reference = Reference.model_validate(data)
-    return reference if set(arms) == set(reference.arms) else None
+    return Reference.model_validate(data)

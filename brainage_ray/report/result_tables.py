@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,35 +37,37 @@ def validation_mae(study: StudyReport, window: int) -> tuple[float | None, float
     return trial.best_value, sample_sd(np.mean(seeds, axis=0)) if len(seeds) else None
 
 
-def mae_table(inputs: ReportInputs, reference: Reference | None) -> Table:
-    """Make Table 1: validation and test MAE by arm, the null model, and published rows where they belong."""
+def mae_table(inputs: ReportInputs, reference: Reference) -> Table:
+    """Make Table 1: validation and test MAE by arm, the null model, the classical baseline, and the literature."""
     summary = inputs.summary
-    published = ("Published*", "Difference") if reference else ()
-    header = ("Arm", "Validation MAE", *published, "Test MAE", *published, "Worst seed", "Ensemble")
-    rows = [Row(_mae_cells(inputs, arm, reference), arm=arm.arm) for arm in summary.arms]
+    arms = [arm.arm for arm in summary.arms]
+    published = reference.beside(arms)
+    columns = ("Published*", "Difference") if published else ()
+    header = ("Arm", "Validation MAE", *columns, "Test MAE", *columns, "Worst seed", "Ensemble")
+    rows = [Row(_mae_cells(inputs, arm, published.get(arm.arm)), arm=arm.arm) for arm in summary.arms]
     test = header.index("Test MAE")
     null = f"Null model: always {number(summary.null.age_years, 1)}"
     rows.append(Row(_aside(null, {test: number(summary.null.mae_years)}, header), aside=True))
     ridge = inputs.analysis.ridge
     if ridge:
         rows.append(Row(_aside("Ridge on tissue shares", {test: number(ridge.mae_years)}, header), aside=True))
-    if reference:
-        works = sorted(reference.literature_test_mae.items(), key=lambda item: item[1])
-        rows += [Row(_aside(f"{work}*", {test + 1: number(mae)}, header), aside=True) for work, mae in works]
+    works, beside = reference.works(arms), test + 1 if published else test
+    rows += [Row(_aside(f"{work}*", {beside: number(mae)}, header), aside=True) for work, mae in works]
     return Table(
         "mae", "Mean absolute error, years", header, tuple(rows), _mae_notes(inputs, reference),
         _mae_numbers(inputs, reference),
     )  # fmt: skip
 
 
-def delta_table(summary: Summary, reference: Reference | None) -> Table:
+def delta_table(summary: Summary, reference: Reference) -> Table:
     """Make Table 2: the delta by diagnosis, and whether it tells two groups apart."""
     groups = summary.arms[0].deltas
     header = ["Arm", *(grouped(group.diagnosis, group.n_scans) for group in groups)]
     shown = _shown_pair(summary.arms[0])
     if shown:
         header += [f"{shown.first} vs {shown.second}: p", "Corrected p", "AUC [95 % CI]"]
-    published = reference.arms if reference and shown and {shown.first, shown.second} == _PUBLISHED else None
+    pair_published = shown is not None and {shown.first, shown.second} == _PUBLISHED
+    published = reference.beside(arm.arm for arm in summary.arms) if pair_published else {}
     header += ["Published p*", "Difference"] if published else []
     rows = []
     for arm in summary.arms:
@@ -77,7 +80,7 @@ def delta_table(summary: Summary, reference: Reference | None) -> Table:
         rows.append(Row(tuple(cells), arm=arm.arm))
     return Table(
         "delta", "Brain-age delta on the test split, years", tuple(header), tuple(rows),
-        _delta_notes(summary, published is not None), _delta_numbers(summary.arms, shown, published),
+        _delta_notes(summary, bool(published)), _delta_numbers(summary.arms, shown, published),
     )  # fmt: skip
 
 
@@ -102,11 +105,10 @@ def pairs_table(summary: Summary) -> Table | None:
     return Table("pairs", "Every pair of diagnoses", header, by_arm(rows), notes, numbers, text_columns=2)
 
 
-def _mae_cells(inputs: ReportInputs, arm: ArmSummary, reference: Reference | None) -> tuple[str, ...]:
+def _mae_cells(inputs: ReportInputs, arm: ArmSummary, row: PublishedArm | None) -> tuple[str, ...]:
     study = inputs.studies.get(arm.arm)
     validation = validation_mae(study, inputs.experiment.search.smooth_epochs) if study else (None, None)
     test = (arm.mae.mean_years, arm.mae.sd_years)
-    row = reference.arms[arm.arm] if reference else None
     return (
         arm.arm,
         *_beside(validation, row.search_validation_mae if row else None),
@@ -127,7 +129,7 @@ def _less(ours: float | None, published: float) -> float | None:
     return None if ours is None else ours - published
 
 
-def _mae_notes(inputs: ReportInputs, reference: Reference | None) -> tuple[str, ...]:
+def _mae_notes(inputs: ReportInputs, reference: Reference) -> tuple[str, ...]:
     summary = inputs.summary
     seeds = len(summary.arms[0].mae.seeds)
     notes = [
@@ -140,14 +142,17 @@ def _mae_notes(inputs: ReportInputs, reference: Reference | None) -> tuple[str, 
         notes.append(f"Ridge: the classical baseline, ridge regression on the shares of dark, grey and bright brain by "
                      f"height, fitted on the same {count(ridge.n_training, 'scan')} as the final models.")  # fmt: skip
         notes += [f"{NOTHING} Ridge: {ridge.reason}."] if ridge.reason else []
-    if reference:
-        notes.append(f"* Other data, not comparable row by row: {reference.citation} ({reference.data}). "
-                     "Difference: ours less theirs.")  # fmt: skip
+    note = (f"* Other data, not comparable row by row: {reference.citation} ({reference.data}), and the work that it "
+            "quotes, each on people of its own.")  # fmt: skip
+    published = reference.beside(arm.arm for arm in summary.arms)
+    notes.append(f"{note} Difference: ours less theirs." if published else note)
     return tuple(notes)
 
 
-def _mae_numbers(inputs: ReportInputs, reference: Reference | None) -> pd.DataFrame:
-    rows = []
+def _mae_numbers(inputs: ReportInputs, reference: Reference) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    arms = [arm.arm for arm in inputs.summary.arms]
+    published = reference.beside(arms)
     for arm in inputs.summary.arms:
         study = inputs.studies.get(arm.arm)
         mean, sd = validation_mae(study, inputs.experiment.search.smooth_epochs) if study else (None, None)
@@ -156,19 +161,19 @@ def _mae_numbers(inputs: ReportInputs, reference: Reference | None) -> pd.DataFr
         test = {f"test_{key}": value for key, value in asdict(arm.mae).items() if key.endswith("_years")}
         test.pop("test_per_seed_years")
         by_seed = {f"test_seed_{seed}_years": value for seed, value in seeds}
-        rows.append(validation | test | by_seed | _published_numbers(reference, arm.arm, (mean, arm.mae.mean_years)))
+        rows.append(
+            validation | test | by_seed | _published_numbers(published.get(arm.arm), (mean, arm.mae.mean_years))
+        )
     rows.append({"arm": "null model", "test_mean_years": inputs.summary.null.mae_years})
     if ridge := inputs.analysis.ridge:
         rows.append({"arm": "ridge", "test_mean_years": ridge.mae_years})
+    rows += [{"arm": work, "published_test_mean_years": mae} for work, mae in reference.works(arms)]
     return pd.DataFrame(rows)
 
 
-def _published_numbers(
-    reference: Reference | None, arm: str, ours: tuple[float | None, float | None]
-) -> dict[str, float | None]:
-    if reference is None:
+def _published_numbers(row: PublishedArm | None, ours: tuple[float | None, float | None]) -> dict[str, float | None]:
+    if row is None:
         return {}
-    row = reference.arms[arm]
     columns: dict[str, float | None] = {}
     both = (("validation", row.search_validation_mae), ("test", row.refit_test_mae))
     for (name, published), mean in zip(both, ours, strict=True):
@@ -200,7 +205,7 @@ def _delta_notes(summary: Summary, published: bool) -> tuple[str, ...]:
 
 
 def _delta_numbers(
-    arms: Sequence[ArmSummary], shown: PairComparison | None, published: Mapping[str, PublishedArm] | None
+    arms: Sequence[ArmSummary], shown: PairComparison | None, published: Mapping[str, PublishedArm]
 ) -> pd.DataFrame:
     """One row an arm and diagnosis; what belongs to the pair of diagnoses stands in each row of its arm."""
     rows = []

@@ -6,6 +6,7 @@ import pytest
 from report_inputs import inputs_of
 
 from brainage_ray.report.page import write_report
+from brainage_ray.report.reference import read_reference
 from brainage_ray.report.result_tables import mae_table
 from brainage_ray.report.slice_results import position_figure, rules_table
 
@@ -42,7 +43,7 @@ def test_the_rules_stand_side_by_side_and_the_best_on_validation_is_named(inputs
 
 
 def test_the_classical_baseline_is_a_row_of_the_first_table(inputs, tmp_path):
-    table = mae_table(inputs, None)
+    table = mae_table(inputs, read_reference())
     (row,) = [row for row in table.rows if row.cells[0].startswith("Ridge")]
     assert "4.61" in row.cells
     assert row.aside
