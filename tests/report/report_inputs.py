@@ -19,7 +19,7 @@ from brainage_ray.evaluation.pretraining_effect import factors_of
 from brainage_ray.evaluation.ridge import RidgeResult
 from brainage_ray.evaluation.scan_intervals import NAMES, UncertaintyAnalysis, analyse_uncertainty
 from brainage_ray.evaluation.slice_ages import SliceAges, analyse_slices
-from brainage_ray.evaluation.summary import summarise
+from brainage_ray.evaluation.summary import Summary, summarise
 from brainage_ray.report import (
     PretrainingReport,
     Provenance,
@@ -215,21 +215,24 @@ def slices_read(seed: int, people: int = 40, places: int = 40) -> SliceAges:
     return SliceAges(years, scan, position, age)
 
 
+def summary_of(experiment: Experiment, predictions: pd.DataFrame) -> Summary:
+    training_ages = np.random.default_rng(0).normal(73, 7, 600)
+    return summarise(predictions, experiment.evaluation, experiment.statistics, training_ages)
+
+
 def inputs_of(arms: int = 2, seeds: int = 3, people: int = 240, **changes) -> ReportInputs:
     experiment = changes.pop("experiment", None) or experiment_of(arms, seeds)
     names = list(experiment.arms)
     predictions = changes.pop("predictions", None)
     if predictions is None:
         predictions = predictions_of(names, seeds, people)
-    training_ages = np.random.default_rng(0).normal(73, 7, 600)
-    summary = summarise(predictions, experiment.evaluation, experiment.statistics, training_ages)
     sha = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     losses = {
         seed: [{"train_loss": float(np.exp(-e / 5) + 0.02 * (1 + seed))} for e in range(18)] for seed in range(seeds)
     }
     values = {
         "experiment": experiment,
-        "summary": summary,
+        "summary": summary_of(experiment, predictions),
         "analysis": analysis_of(experiment, predictions),
         "predictions": predictions,
         "studies": {name: study_of(3.2 + 0.1 * i, seed=i) for i, name in enumerate(names)},

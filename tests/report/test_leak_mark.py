@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from report_inputs import audit_of, inputs_of
+from report_inputs import audit_of, inputs_of, manifest_of
 from test_report_comparison import comparison_of
 
 from brainage_ray.data.audit import Weights, audit_manifest
@@ -27,7 +27,7 @@ def leaking():
 @pytest.fixture(scope="module")
 def page(leaking, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    write_report(inputs_of(audit=leaking), folder)
+    write_report(inputs_of(2, 2, people=36, audit=leaking), folder)
     return folder
 
 
@@ -55,7 +55,7 @@ def test_every_table_of_results_is_marked_and_none_of_the_record(page, leaking):
 
 
 def test_a_clean_page_has_no_mark_and_says_what_was_looked_for(tmp_path):
-    write_report(inputs_of(), tmp_path)
+    write_report(inputs_of(2, 2, people=36), tmp_path)
     html = (tmp_path / "index.html").read_text()
     assert MARK not in html
     assert "It found no leak." in html
@@ -83,7 +83,7 @@ def test_findings_name_some_on_the_page_and_all_in_the_csv(leaking):
 
 
 def audit_frame():
-    return inputs_of().manifest.head(1).assign(use="age", cohort="ADNI", subject="", image="I1", contents="c")
+    return manifest_of().head(1).assign(use="age", cohort="ADNI", subject="", image="I1", contents="c")
 
 
 def test_compared_experiments_that_leak_are_marked_wherever_their_numbers_are():

@@ -165,12 +165,11 @@ def test_the_same_inputs_give_the_same_bytes(report, tmp_path):
     assert [path for path in files if (report / path).read_bytes() != (tmp_path / path).read_bytes()] == []
 
 
-def test_looks_for_quality_control_are_told_from_openings_for_models(tmp_path):
+def test_looks_for_quality_control_are_told_from_openings_for_models(tmp_path, html):
     inputs = made_up()
     look = {**inputs.test_openings[0], "model": "quality control"}
-    before = write_report(inputs, tmp_path / "before").read_text(encoding="utf-8")
-    after = write_report(replace(inputs, test_openings=[*inputs.test_openings, look]), tmp_path / "after")
-    sentence = re.search(r"The test split was opened \d+ times?, for [^.]*\.[^<]*", before).group()
+    after = write_report(replace(inputs, test_openings=[*inputs.test_openings, look]), tmp_path)
+    sentence = re.search(r"The test split was opened \d+ times?, for [^.]*\.[^<]*", html).group()
     looked = f"{sentence} Its images were looked at 1 time for quality control."
     assert looked in after.read_text(encoding="utf-8")
-    assert "looked at" not in before
+    assert "looked at" not in html

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from report_inputs import experiment_of, inputs_of, ledger_of, manifest_of, study_of
+from report_inputs import experiment_of, inputs_of, ledger_of, manifest_of, study_of, summary_of
 
 from brainage_ray.report import Transfer
 from brainage_ray.report.record_tables import (
@@ -93,14 +93,14 @@ def test_the_published_pair_is_shown_wherever_it_stands_and_published_numbers_be
     reference = read_reference()
     for diagnoses in (("AD", "MCI", "CN"), ("MCI", "AD", "CN")):
         changed = experiment_of(6, 2, evaluation={"diagnoses": diagnoses})
-        inputs = inputs_of(6, 2, people=60, experiment=changed)
-        table = delta_table(inputs.summary, reference)
+        summary = summary_of(changed, published.predictions)
+        table = delta_table(summary, reference)
         assert table.header[4:] == (f"{diagnoses[0]} vs {diagnoses[1]}: p", "Corrected p", "AUC [95 % CI]",
                                     "Published p*", "Difference")  # fmt: skip
-        pair = inputs.summary.arm("unet").pair(*diagnoses[:2])
+        pair = summary.arm("unet").pair(*diagnoses[:2])
         assert cells(table, "unet")[6].startswith(f"{pair.auc_mean:.2f} [")
-    others = inputs_of(6, 2, people=60, experiment=experiment_of(6, 2, evaluation={"diagnoses": ("CN", "AD")}))
-    table = delta_table(others.summary, reference)
+    others = experiment_of(6, 2, evaluation={"diagnoses": ("CN", "AD")})
+    table = delta_table(summary_of(others, published.predictions), reference)
     assert table.header[3:] == ("CN vs AD: p", "Corrected p", "AUC [95 % CI]")
     assert all(len(row.cells) == len(table.header) for row in table.rows)
     assert not any("Other data" in note for note in table.notes)
