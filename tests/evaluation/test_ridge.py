@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from brainage_ray.config import PreprocessingConfig, TableSource
 from brainage_ray.data import prepare_scan
-from brainage_ray.data.sources.table import read_table
+from brainage_ray.data.sources.table import Table
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.metrics import mean_absolute_error
 from brainage_ray.evaluation.null import null_model
@@ -227,7 +227,7 @@ def test_importing_it_does_not_load_scikit_learn():
 def test_sixty_real_people_are_told_better_than_by_the_median_age(shared_data, tmp_path):
     """Every second of IXI's 141, as experiments/ixi.yaml prepares them; two folds."""
     table = TableSource(kind="table", table=shared_data / "ixi" / "participants.csv", cohort="IXI")
-    scans = read_table(table)[::2][:60]
+    scans = Table(table).read().scans[::2][:60]
     config = PreprocessingConfig(
         voxel_mm=3.0, slice_origin="brain_top", slice_range_mm=(30.0, 78.0), slice_step_mm=3.0, slice_shape=(64, 56)
     )
