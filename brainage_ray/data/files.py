@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -83,7 +83,8 @@ def write_array(file: BinaryIO, array: np.ndarray) -> None:
     Unlike `numpy.save`, which says "n requested and m written", it keeps the error number of a full disk.
     """
     array = np.ascontiguousarray(array)
-    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    npy: Any = np.lib.format  # without types before NumPy 2.4
+    npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
     file.write(array.data)
 
 

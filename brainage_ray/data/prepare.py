@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from brainage_ray.config import PreprocessingConfig
 from brainage_ray.config.base import digest
 from brainage_ray.data.contents import contents_of
 from brainage_ray.data.files import atomic_write, sha256_of, write_array
-from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
+from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan, preprocessing_steps
 from brainage_ray.data.scan import Scan
 from brainage_ray.errors import DataError
 
@@ -41,6 +41,10 @@ class PreparedScan:
     """Of each image in the order of its modality's name: hash of what it shows, see data.contents."""
     snr: float | None = None
     """Signal-to-noise ratio in the brain; None where it cannot be told."""
+    template_dice: float | None = None
+    """Overlap of the brain's mask with the template's; None where the scan was not registered."""
+    steps: tuple[str, ...] = ()
+    """What was done to the scan, each step with its version."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -51,7 +55,7 @@ class PreparedScan:
         """Return what `to_json` was made from."""
         labels = Path(data["labels"]) if data["labels"] else None
         paths = {"images": Path(data["images"]), "labels": labels, "positions_mm": tuple(data["positions_mm"])}
-        paths["contents"] = tuple(data["contents"])
+        paths |= {name: tuple(data[name]) for name in ("contents", "steps")}
         return cls(**{**data, **paths})
 
 
@@ -68,13 +72,18 @@ def prepare_scan(scan: Scan, config: PreprocessingConfig, cache: Path) -> Prepar
 
     Raises:
         DataError: a file of the scan cannot be used; it is named with the fix.
+        EngineError: a package or a program that a step needs is not installed.
         NoSpaceError: the disk of the cache is full.
     """
     sha256 = _sha256(scan)
     labels = [scan.label_classes] if scan.label_classes else []
-    key = digest(sha256, scan.segmentation is not None, config.to_json(), PREPROCESSING_VERSION, *labels)
+    steps = preprocessing_steps(scan, config)
+    key = digest(sha256, scan.segmentation is not None, config.identity(), PREPROCESSING_VERSION, steps, *labels)
     stem = cache / key[:2] / key
-    return _find(stem) or _write(stem, preprocess_scan(scan, config), sha256, contents_of(scan))
+    if (found := _find(stem)) is not None:
+        return found
+    known = {"sha256": sha256, "contents": list(contents_of(scan)), "steps": list(steps)}
+    return _write(stem, preprocess_scan(scan, config), known)
 
 
 def _sha256(scan: Scan) -> str:
@@ -96,7 +105,7 @@ def _find(stem: Path) -> PreparedScan | None:
         data = json.loads(stem.with_suffix(".json").read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    if "contents" not in data:  # of a version before there were any
+    if not {"contents", "steps"} <= data.keys():  # of a version before there were any
         return None
     found = _scan(stem, data)
     paths = [found.images, *([found.labels] if found.labels else [])]
@@ -104,7 +113,7 @@ def _find(stem: Path) -> PreparedScan | None:
     return found if whole else None
 
 
-def _write(stem: Path, slices: Slices, sha256: str, contents: Sequence[str]) -> PreparedScan:
+def _write(stem: Path, slices: Slices, known: Mapping[str, Any]) -> PreparedScan:
     arrays = {"images": slices.images, "labels": slices.labels}
     sizes = {}
     for name, array in arrays.items():
@@ -116,10 +125,10 @@ def _write(stem: Path, slices: Slices, sha256: str, contents: Sequence[str]) -> 
     data = {
         "positions_mm": [float(mm) for mm in slices.positions_mm],
         "n_slices": len(slices.images),
-        "sha256": sha256,
         "brain_volume_ml": slices.brain_volume_ml,
-        "contents": list(contents),
         "snr": None if math.isnan(slices.snr) else slices.snr,
+        "template_dice": None if math.isnan(slices.template_dice) else slices.template_dice,
+        **known,
         "bytes": sizes,
     }
     with atomic_write(stem.with_suffix(".json")) as file:
@@ -139,4 +148,6 @@ def _scan(stem: Path, data: Mapping[str, Any]) -> PreparedScan:
         brain_volume_ml=data["brain_volume_ml"],
         contents=tuple(data["contents"]),
         snr=data["snr"],
+        template_dice=data["template_dice"],
+        steps=tuple(data["steps"]),
     )

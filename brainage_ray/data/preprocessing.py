@@ -1,4 +1,4 @@
-"""A skull-stripped volume becomes axial slices.
+"""A scan becomes axial slices.
 
 A slice looks as on a page: anterior is up (row 0 is the front) and the patient's left is at the left
 (column 0): the neurological convention.
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainage_ray.config import PreprocessingConfig
+from brainage_ray.data.anatomy import Image, anatomy_steps, apply_anatomy
 from brainage_ray.data.quality import signal_to_noise
 from brainage_ray.data.resampling import Brain, resample_brain
 from brainage_ray.data.scan import Scan
-from brainage_ray.data.volumes import MODALITIES, read_volumes
+from brainage_ray.data.volumes import MODALITIES, Volumes, read_volumes
 from brainage_ray.errors import DataError
 
 PREPROCESSING_VERSION = 3
@@ -46,6 +47,19 @@ class Slices:
     """Of the mask, ml."""
     snr: float
     """Signal-to-noise ratio in the brain, on the resampled voxels, of T1; NaN where it cannot be told."""
+    template_dice: float = float("nan")
+    """Overlap of the brain's mask with the template's; NaN where the scan was not registered."""
+
+
+def preprocessing_steps(scan: Scan, config: PreprocessingConfig) -> tuple[str, ...]:
+    """Return what is done to a scan, each step with its version.
+
+    Raises:
+        ConfigError: a template is not there.
+        EngineError: a package or a program that a step needs is not installed.
+    """
+    steps = anatomy_steps(config) if scan.segmentation is None else ()
+    return (*steps, f"slices {PREPROCESSING_VERSION}")
 
 
 def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
@@ -55,15 +69,17 @@ def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
     the slice; any other scan gives the positions in slice_range_mm that hold some brain.
 
     Raises:
-        DataError: a file cannot be used, the volume still has its skull, the brain is larger than
-            slice_shape, constant, or in none of the slices.
+        EngineError: a package or a program that a step needs is not installed.
+        DataError: a file cannot be used, no brain is found or registered, the volume still has its skull, the brain is
+            larger than slice_shape, constant, or in none of the slices.
     """
-    brain = resample_brain(read_volumes(scan), config.voxel_mm)
+    volumes, template_dice = _after_anatomy(read_volumes(scan), scan, config)
+    brain = resample_brain(volumes, config.voxel_mm)
     name = str(scan.files["t1"])
     volume_ml = float(brain.mask.sum()) * config.voxel_mm**3 / 1000
     if volume_ml > LARGEST_BRAIN_ML:
         problem = f"{name} has {volume_ml:.0f} ml that are not 0, more than any brain"
-        raise DataError(problem, "Strip the skull first, for example with HD-BET or SynthStrip.")
+        raise DataError(problem, "Set data.preprocessing.brain_extraction: template, or strip the skull first.")
     mask = _pages(brain.mask, config)
     if (lost := 1 - mask.sum() / max(brain.mask.sum(), 1)) > LARGEST_LOSS:
         problem = f"{name}: {lost:.0%} of the brain lie outside slices of {config.slice_shape} pixels"
@@ -77,7 +93,18 @@ def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
     stacked = images[0] if labels is None else np.stack(images, axis=1)
     t1 = brain.images[0 if labels is None else MODALITIES.index("t1")]
     snr = round(signal_to_noise(t1, brain.mask), 2)  # the last digits differ from machine to machine
-    return Slices(stacked.astype(np.float16), labels, positions_mm.astype(np.float32), volume_ml, snr)
+    return Slices(stacked.astype(np.float16), labels, positions_mm.astype(np.float32), volume_ml, snr, template_dice)
+
+
+def _after_anatomy(volumes: Volumes, scan: Scan, config: PreprocessingConfig) -> tuple[Volumes, float]:
+    """Return the brain that the anatomical steps make of a T1, and its overlap with the template."""
+    if scan.segmentation is not None or not anatomy_steps(config):
+        return volumes, float("nan")
+    try:
+        found = apply_anatomy(Image(volumes.images[0], volumes.affine), config)
+    except DataError as error:
+        raise DataError(f"{scan.files['t1']}: {error.problem}", error.fix) from error
+    return Volumes((found.brain.array,), None, found.brain.affine), found.template_dice
 
 
 def _standardise(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:

@@ -97,7 +97,9 @@ class SliceStore:
     """One row a scan, sorted by split, cohort, subject, session and image: cohort, subject, person, session, image,
     age_years (NaN where unknown), sex, diagnosis, site, phase, split, shard, offset and n_slices (where its slices
     are), sha256 (of the source's files), contents (hashes of what the images show, see data.contents, joined by a
-    space), brain_volume_ml, snr (NaN where it cannot be told)."""
+    space), brain_volume_ml, snr (NaN where it cannot be told), template_dice (overlap of the brain's mask with the
+    template's, NaN where the scan was not registered), steps (what was done to the scan, with versions, joined by
+    "; ")."""
     checksums: Mapping[str, str]
     """SHA-256 of each file, by its path in the folder."""
 

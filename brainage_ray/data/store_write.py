@@ -177,6 +177,8 @@ def _manifest_row(placed: _Placed) -> dict[str, Any]:
         "contents": " ".join(prepared.contents),
         "brain_volume_ml": prepared.brain_volume_ml,
         "snr": float("nan") if prepared.snr is None else prepared.snr,
+        "template_dice": float("nan") if prepared.template_dice is None else prepared.template_dice,
+        "steps": "; ".join(prepared.steps),
     }
 
 
@@ -193,7 +195,9 @@ def _about(folder: Path, manifest: pd.DataFrame, kind: Kind, preprocessing: Prep
     arrays = {name: record["sha256"] for name, record in files.items() if name != MANIFEST_FILE}
     return {
         **content,
-        "content_hash": digest(content, arrays, manifest.to_dict("records")),
+        "content_hash": digest(
+            content | {"preprocessing": preprocessing.identity()}, arrays, manifest.to_dict("records")
+        ),
         "made_with": {name: version(name) for name in ("nibabel", "numpy", "scipy")},
         "files": files,
     }

@@ -38,8 +38,13 @@ class Volumes:
     """One channel each, float32, X x Y x Z."""
     labels: np.ndarray | None
     """uint8, X x Y x Z: 0 background, 1 necrosis, 2 oedema, 3 enhancing tumour."""
-    spacing_mm: np.ndarray
-    """Distance of neighbouring voxels along x, y and z, mm."""
+    affine: np.ndarray
+    """Voxel -> mm, 4 x 4."""
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Distance of neighbouring voxels along x, y and z, mm."""
+        return np.asarray(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)))
 
 
 def read_volumes(scan: Scan) -> Volumes:
@@ -57,11 +62,11 @@ def read_volumes(scan: Scan) -> Volumes:
         raise DataError(
             f"{scan.cohort} {scan.subject} has no {missing[0]} image", "Add the file or leave the scan out."
         )
-    read = {scan.files[name]: _read(scan.files[name]) for name in names}
+    read = {scan.files[name]: read_image(scan.files[name]) for name in names}
     first = scan.files[names[0]]
     labels = None
     if scan.segmentation is not None:
-        array, affine = _read(scan.segmentation)
+        array, affine = read_image(scan.segmentation)
         labels = _classes(array, scan.segmentation, dict(scan.label_classes))
         _check_same_grid(first, read, scan.segmentation, (array, affine))
     for path, volume in read.items():
@@ -69,11 +74,16 @@ def read_volumes(scan: Scan) -> Volumes:
         if not volume[0].any():
             raise DataError(f"{path} is empty: every voxel is 0", "Get the file again or leave the scan out.")
     images = tuple(read[scan.files[name]][0] for name in names)
-    return Volumes(images, labels, np.sqrt((read[first][1][:3, :3] ** 2).sum(axis=0)))
+    return Volumes(images, labels, read[first][1])
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return a file's voxels (float32, RAS) and their affine."""
+def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return a file's voxels (float32, X x Y x Z, RAS) and their affine (voxel -> mm, 4 x 4).
+
+    Raises:
+        DataError: it is missing, damaged, not three-dimensional, not finite, of colours or complex numbers, or
+            without an orientation.
+    """
     try:
         image = nib.load(path)
         _check_orientation(path, image)

@@ -34,6 +34,7 @@ from brainage_ray.data import (
     write_store,
     write_test,
 )
+from brainage_ray.data.anatomy import anatomy_steps
 from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.errors import DataError, MetadataError, NoSpaceError
 from brainage_ray.execution import parallel_map
@@ -86,7 +87,8 @@ def prepare(session: Session) -> Prepared:
     Raises:
         MetadataError: a source or the exclusions cannot be read, what is excluded is not there, or the sources
             reject more inputs than data.max_failures.
-        ConfigError: a pre-training names a cohort that there is not.
+        ConfigError: a pre-training names a cohort, or the preprocessing a template, that there is not.
+        EngineError: a package or a program that a step of the preprocessing needs is not installed.
         LeakageError: a person or an image would be where it may not be, see pipeline.leaks.
         DataError: more inputs failed than data.max_failures, or a split has no scan that counts; the scans that
             could be prepared are kept.
@@ -150,13 +152,20 @@ def _show_phantoms(progress: Progress, done: int, total: int) -> None:
 
 
 def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
-    """Return the folder for these inputs: another one when a file, an age, a setting or an exclusion changes."""
+    """Return the folder for these inputs: another one when a file, an age, a setting, a step's version or an exclusion
+    changes.
+
+    Raises:
+        ConfigError: there is no such template.
+        EngineError: a package or a program that a step of the preprocessing needs is not installed.
+    """
     data = session.experiment.data
     inputs = [_fingerprint(scan) for scan in scans]
-    settings = data.model_dump(mode="json", include={"preprocessing", "split", "label_map"})
+    settings = data.model_dump(mode="json", include={"split", "label_map"})
     excluded = sorted([*one.id, one.reason] for one in read_exclusions(data.exclusions))
     diagnoses = session.experiment.training.diagnoses
-    key = digest(inputs, settings, diagnoses, PREPROCESSING_VERSION, SCHEMA_VERSION, excluded)
+    made = [data.preprocessing.identity(), anatomy_steps(data.preprocessing), PREPROCESSING_VERSION, SCHEMA_VERSION]
+    key = digest(inputs, settings, diagnoses, made, excluded)
     return session.folder / "store" / key
 
 

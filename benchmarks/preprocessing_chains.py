@@ -1,0 +1,170 @@
+"""What each chain of preprocessing steps costs a scan, and how well brain extraction does without weights.
+
+Chains are timed on one real head, one process and one core each, after a first scan has loaded everything. The mask
+of each brain extraction is compared with the brain-only copy of the same person, over all heads of ../shared/data/ixi.
+`python -m benchmarks.preprocessing_chains` prints the heads one by one.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Row
+from brainage_ray.config import PreprocessingConfig
+from brainage_ray.data import Scan, preprocess_scan
+from brainage_ray.data.anatomy import Image, dice
+from brainage_ray.data.anatomy.bias import correct_bias
+from brainage_ray.data.anatomy.extraction import TemplateExtraction, rough_brain
+from brainage_ray.data.volumes import read_image
+
+IXI = Path(os.environ.get("BRAINAGE_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "ixi"
+CHAINS: Mapping[str, Mapping[str, str]] = {
+    "slices alone": {},
+    "N4": {"bias_correction": "n4"},
+    "rigid": {"registration": "rigid"},
+    "affine": {"registration": "affine"},
+    "extraction": {"brain_extraction": "template"},
+    "extraction, affine": {"brain_extraction": "template", "registration": "affine"},
+    "N4, extraction, affine": {"bias_correction": "n4", "brain_extraction": "template", "registration": "affine"},
+}
+WORKERS = (1, 2)
+SCANS_A_WORKER = 2
+
+
+@dataclass(frozen=True)
+class HeadResult:
+    """One head."""
+
+    head: str
+    bet: float
+    """Dice of BET alone."""
+    template: float
+    """Dice of brain_extraction: template."""
+    n4_template: float
+    """The same after bias_correction: n4."""
+    overlap: float
+    """template_dice after N4, extraction and affine registration."""
+    seconds: float
+    """Of all steps but the last two columns' second extraction."""
+
+
+def measure() -> list[Row]:
+    """Time every chain at one and two workers, and score brain extraction."""
+    rows = []
+    for name in CHAINS:
+        for workers in WORKERS:
+            found = _in_processes(name, workers)
+            per_minute = sum(60 / one["seconds"] for one in found)
+            peak = max(one["peak_mb"] for one in found)
+            what = f"preprocessing, {name}, {workers} worker{'s' * (workers > 1)}"
+            rows.append(Row(what, "scans/min", per_minute))
+            if workers == WORKERS[-1]:
+                rows.append(Row(f"preprocessing, {name}, peak memory a worker", "MB", peak))
+    heads = score()
+    for name in ("bet", "template", "n4_template"):
+        values = [getattr(head, name) for head in heads]
+        rows.append(Row(f"Dice of {name} on {len(heads)} heads, mean", "", float(np.mean(values)), goal=">= 0.94"))
+        rows.append(Row(f"Dice of {name} on {len(heads)} heads, lowest", "", min(values), goal=">= 0.92"))
+    return rows
+
+
+def score() -> list[HeadResult]:
+    """Extract every head's brain and compare it with the reference, two heads at a time."""
+    with ThreadPoolExecutor(len(WORKERS)) as pool:
+        return [HeadResult(**found) for found in pool.map(lambda path: _child("score", str(path)), heads())]
+
+
+def heads() -> list[Path]:
+    """Return the files of the whole heads."""
+    with (IXI / "heads.csv").open(newline="") as file:
+        return [IXI / row["image"] for row in csv.DictReader(file)]
+
+
+def reference(head: Path) -> np.ndarray:
+    """Return the brain mask of the same person: what is not 0 in the brain-only copy, which is on the same grid."""
+    array, affine = read_image(head.parent.parent / "t1_brain" / head.name.replace("_T1", "_T1_brain"))
+    if not np.allclose(affine, read_image(head)[1]):
+        raise AssertionError(f"{head} and its brain are on two grids")
+    return array != 0
+
+
+def score_head(path: Path) -> HeadResult:
+    """Extract one head's brain in all ways."""
+    config = PreprocessingConfig(bias_correction="n4", brain_extraction="template", registration="affine")
+    head, brain = Image(*read_image(path)), reference(path)
+    bet, plain = rough_brain(head), TemplateExtraction(config).mask(head)
+    after_n4 = TemplateExtraction(config).mask(correct_bias(head))
+    start = time.perf_counter()
+    slices = preprocess_scan(Scan("IXI", path.name[:6], "1", path.name, {"t1": path}), config)
+    seconds = time.perf_counter() - start
+    scores = [dice(mask, brain) for mask in (bet, plain, after_n4)]
+    return HeadResult(path.name[:6], *scores, slices.template_dice, seconds)
+
+
+def time_chain(name: str) -> dict[str, float]:
+    """Prepare one scan to load everything, then some; return seconds a scan and the process's peak memory, MB."""
+    import resource
+
+    whole = "brain_extraction" in CHAINS[name]
+    head = heads()[0]
+    path = head if whole else head.parent.parent / "t1_brain" / head.name.replace("_T1", "_T1_brain")
+    config = PreprocessingConfig.model_validate(
+        {"slice_origin": "brain_top", "slice_range_mm": (20.0, 90.0), **CHAINS[name]}
+    )
+    scan = Scan("IXI", path.name[:6], "1", path.name, {"t1": path})
+    preprocess_scan(scan, config)
+    start = time.perf_counter()
+    for _ in range(SCANS_A_WORKER):
+        preprocess_scan(scan, config)
+    seconds = (time.perf_counter() - start) / SCANS_A_WORKER
+    return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def _in_processes(name: str, workers: int) -> list[dict[str, Any]]:
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda _: _child("time", name), range(workers)))
+
+
+def _child(what: str, argument: str) -> dict[str, Any]:
+    """Run a part of this file in a process of its own, on one thread."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    command = [sys.executable, "-m", "benchmarks.preprocessing_chains", what, argument]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | threads)
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Print the heads, or be a process of `measure`."""
+    if sys.argv[1:2] == ["score"]:
+        print(json.dumps(asdict(score_head(Path(sys.argv[2])))))
+    elif sys.argv[1:2] == ["time"]:
+        print(json.dumps(time_chain(sys.argv[2])))
+    else:
+        print("head     BET    template  N4, template  overlap  s a scan")
+        for one in (found := score()):
+            print(_line(one.head, one))
+        mean = {key: float(np.mean([getattr(one, key) for one in found])) for key in asdict(found[0]) if key != "head"}
+        low = {key: min(getattr(one, key) for one in found) for key in mean}
+        print(_line("mean", HeadResult("", **mean)), _line("lowest", HeadResult("", **low)), sep="\n")
+
+
+def _line(name: str, one: HeadResult) -> str:
+    numbers = f"{one.bet:.3f}  {one.template:.3f}     {one.n4_template:.3f}         {one.overlap:.3f}"
+    return f"{name:8} {numbers}    {one.seconds:.0f}"
+
+
+if __name__ == "__main__":
+    main()
