@@ -133,11 +133,11 @@ class PreprocessingConfig(FrozenModel):
     which for BraTS is registered and skull-stripped.
     """
 
-    bias_correction: Literal["none", "n4"] = "none"
-    """n4: N4 by ANTs, before all other steps."""
     brain_extraction: Literal["none", "template", "hd_bet", "synthstrip"] = "none"
     """none: scans are stripped, what is not 0 is brain. template: BET, then the template's mask by registration;
     needs no weights. hd_bet, synthstrip: those programs, where they are installed."""
+    bias_correction: Literal["none", "n4"] = "none"
+    """n4: N4 by ANTs, of the brain alone, before it is registered."""
     registration: Literal["none", "rigid", "affine"] = "none"
     """none: scans stay on their own grid, which may be a template's. rigid, affine: of the brain to the template by
     ANTs, with six or twelve degrees of freedom; the brain is then on the template's grid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,17 +81,20 @@ class _Grid:
         if (self.step == 1).all():
             return volume
         first = np.array([s.start for s in self.box])
-        return np.asarray(
-            ndimage.affine_transform(
-                volume,
-                self.step,
-                self.start * self.step - first,
-                output_shape=self.shape,
-                order=order,
-                mode="grid-constant",
-                prefilter=False,
+        with warnings.catch_warnings():
+            # SciPy before 1.16, which antspyx wants, warns of a change that was made in 0.18
+            warnings.filterwarnings("ignore", "The behavior of affine_transform", UserWarning)
+            return np.asarray(
+                ndimage.affine_transform(
+                    volume,
+                    self.step,
+                    self.start * self.step - first,
+                    output_shape=self.shape,
+                    order=order,
+                    mode="grid-constant",
+                    prefilter=False,
+                )
             )
-        )
 
 
 def _grid(inside: np.ndarray, step: np.ndarray) -> _Grid:

@@ -238,7 +238,7 @@ def test_a_real_brain_stored_as_psr(shared_data):
 @pytest.mark.shared_data
 def test_a_real_head_still_has_its_skull(shared_data):
     path = next(iter(sorted((shared_data / "ixi" / "t1_head").glob("*.nii.gz"))))
-    with pytest.raises(DataError, match="Strip the skull"):
+    with pytest.raises(DataError, match="strip the skull"):
         slices_of(path, PreprocessingConfig())
 
 

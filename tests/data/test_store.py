@@ -19,7 +19,8 @@ from brainage_ray.data.store_write import StoreRow, write_store, write_test
 from brainage_ray.errors import DataError, LeakageError, StoreError
 
 SCAN_COLUMNS = ["cohort", "subject", "person", "session", "image", "age_years", "sex", "diagnosis", "site", "phase"]
-COLUMNS = [*SCAN_COLUMNS, "split", "shard", "offset", "n_slices", "sha256", "contents", "brain_volume_ml", "snr"]
+NUMBERS = ["brain_volume_ml", "snr", "template_dice"]
+COLUMNS = [*SCAN_COLUMNS, "split", "shard", "offset", "n_slices", "sha256", "contents", *NUMBERS, "steps"]
 
 
 def bytes_of(folder):

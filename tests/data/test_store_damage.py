@@ -20,7 +20,7 @@ def change_about(folder, **changes):
         ({"schema_version": 7}, "version 7; this program reads version 2"),
         ({"schema_version": None}, "version None"),
         ({"files": None}, "lacks files"),
-        ({"preprocessing": {"template": "sri24"}}, "unknown preprocessing"),
+        ({"preprocessing": {"atlas": "sri24"}}, "unknown preprocessing"),
     ],
 )
 def test_another_version_is_refused(store, changes, says):

@@ -39,10 +39,10 @@ def anatomy_steps(config: PreprocessingConfig) -> tuple[str, ...]:
         EngineError: a package or a program is not installed.
     """
     steps = []
-    if config.bias_correction != "none":
-        steps.append(f"bias correction {config.bias_correction} ({package_version('antspyx')})")
     if (extraction := make_extraction(config)) is not None:
         steps.append(extraction.about())
+    if config.bias_correction != "none":
+        steps.append(f"bias correction {config.bias_correction} ({package_version('antspyx')})")
     if config.registration != "none":
         on = f"{package_version('antspyx')}, {template_identity(config)}"
         steps.append(f"registration {config.registration} ({on})")
@@ -50,9 +50,7 @@ def anatomy_steps(config: PreprocessingConfig) -> tuple[str, ...]:
 
 
 def apply_anatomy(scan: Image, config: PreprocessingConfig) -> Anatomy:
-    """Correct the bias field, take the brain out of the head, and lay it on the template, as configured.
-
-    Bias correction comes first, since the others see the brain better after it.
+    """Take the brain out of the head, correct its bias field, and lay it on the template, as configured.
 
     Args:
         scan: a T1: of a head, or of a brain where brain_extraction is none.
@@ -62,10 +60,10 @@ def apply_anatomy(scan: Image, config: PreprocessingConfig) -> Anatomy:
         DataError: no brain is found, or it does not lie on the template in the end.
         EngineError: a package or a program is not installed.
     """
-    if config.bias_correction == "n4":
-        scan = correct_bias(scan)
     mask = _brain_mask(scan, config)
     brain = scan.holding(scan.array * mask)
+    if config.bias_correction == "n4":
+        brain = correct_bias(brain, mask)
     if config.registration == "none":
         return Anatomy(brain, float("nan"))
     template = load_template(config)

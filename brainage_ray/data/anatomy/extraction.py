@@ -83,8 +83,9 @@ def refine(head: Image, mask: np.ndarray, template: Template) -> np.ndarray:
         mask: bool, on its grid.
         template: without a skull.
     """
+    transform = None
     for _ in range(ROUNDS):
-        transform = align(head.holding(head.array * mask), template, "affine")
+        transform = align(head.holding(head.array * mask), template, "affine", transform)
         mask = read_at(template.brain.holding(template.mask), head, np.linalg.inv(transform)) > 0.5
         mask = ndimage.binary_dilation(mask)  # lets the next round see the edge
     return mask_by_deformation(head.holding(head.array * mask), template, transform)

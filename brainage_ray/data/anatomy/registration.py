@@ -12,19 +12,27 @@ import numpy as np
 
 from brainage_ray.data.anatomy.images import Image, at_spacing, read_at
 from brainage_ray.data.anatomy.templates import Template
-from brainage_ray.data.anatomy.tools import SEED, load, matrix_of, to_ants, to_transform
+from brainage_ray.data.anatomy.tools import load, matrix_of, to_ants, to_transform
 
 WORKING_MM = 2.0
 """Edge of the voxels on which transforms are found, whatever the scan's and the template's: bounds time and memory."""
 
+_COARSE, _FINE = (500, 500, 0, 0), (500, 500, 200, 10)
+"""Steps of linear registration at 12, 8, 4 and 2 mm."""
 
-def align(brain: Image, template: Template, kind: Literal["rigid", "affine"]) -> np.ndarray:
+
+def align(
+    brain: Image, template: Template, kind: Literal["rigid", "affine"], start: np.ndarray | None = None
+) -> np.ndarray:
     """Find the linear transform that lays a brain on a template, by mutual information.
+
+    The affine transform starts from the rigid one: started from the centres of mass, it trades turns for shears.
 
     Args:
         brain: 0 outside the brain.
         template: to lay it on.
         kind: six or twelve degrees of freedom.
+        start: what an earlier call returned; default: centres of mass, then, for affine, a rigid transform.
 
     Returns:
         mm of the template's space -> mm of the brain's, 4 x 4: what `read_at` takes to carry the brain over.
@@ -32,7 +40,18 @@ def align(brain: Image, template: Template, kind: Literal["rigid", "affine"]) ->
     Raises:
         EngineError: antspyx is not installed.
     """
-    with _registered(at_spacing(brain, WORKING_MM), template.at_spacing(WORKING_MM), kind.title()) as found:
+    moving, fixed = at_spacing(brain, WORKING_MM), template.at_spacing(WORKING_MM)
+    if kind == "rigid":
+        return _linear(moving, fixed, "Rigid", start, _FINE)
+    if start is None:
+        start = _linear(moving, fixed, "Rigid", None, _COARSE)
+    return _linear(moving, fixed, "Affine", start, _FINE)
+
+
+def _linear(
+    brain: Image, template: Template, kind: str, start: np.ndarray | None, steps: tuple[int, ...]
+) -> np.ndarray:
+    with _registered(brain, template, kind, start, aff_iterations=steps) as found:
         return matrix_of(load("antspyx").read_transform(found["fwdtransforms"][0]))
 
 
@@ -72,9 +91,7 @@ def _registered(
         if start is not None:
             settings["initial_transform"] = str(Path(folder) / "start.mat")
             ants.write_transform(to_transform(start), settings["initial_transform"])
-        yield ants.registration(
-            to_ants(template.brain), to_ants(brain), kind, outprefix=f"{folder}/", random_seed=SEED, **settings
-        )
+        yield ants.registration(to_ants(template.brain), to_ants(brain), kind, outprefix=f"{folder}/", **settings)
 
 
 def carry(brain: Image, mask: np.ndarray, template: Template, transform: np.ndarray) -> tuple[Image, np.ndarray]:
