@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from brains import brain, save, scan_of
 
+from brainage_ray.config import PreprocessingConfig
 from brainage_ray.data import prepare
+from brainage_ray.data.anatomy import Anatomy
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
-from brainage_ray.data.preprocessing import preprocess_scan
+from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, preprocess_scan
 from brainage_ray.errors import DataError, NoSpaceError
 
 
@@ -130,3 +132,38 @@ def test_two_processes_at_once(scan, config, tmp_path):
     assert len(set(results)) == 1
     assert len(files_of(tmp_path / "cache")) == 2
     np.testing.assert_array_equal(np.load(results[0].images), preprocess_scan(scan, config).images)
+
+
+def test_a_prepared_scan_keeps_its_steps_and_its_overlap_with_the_template(scan, config, tmp_path):
+    plain = prepare_scan(scan, config, tmp_path / "cache")
+    assert plain.steps == (f"slices {PREPROCESSING_VERSION}",)
+    assert plain.template_dice is None
+    assert PreparedScan.from_json(json.loads(json.dumps(plain.to_json()))) == plain
+
+
+def test_another_version_of_a_step_is_another_key(scan, config, tmp_path, monkeypatch):
+    plain = prepare_scan(scan, config, tmp_path / "cache")
+    monkeypatch.setattr(prepare, "preprocessing_steps", lambda *_: ("registration affine (antspyx 9)", "slices 2"))
+    assert prepare_scan(scan, config, tmp_path / "cache").key != plain.key
+
+
+def test_a_template_elsewhere_with_the_same_content_is_the_same_key(scan, tmp_path, monkeypatch):
+    """The anatomical steps are tested elsewhere; here they leave the brain as it is."""
+    monkeypatch.setattr("brainage_ray.data.preprocessing.apply_anatomy", lambda image, config: Anatomy(image, 0.93))
+    keys = []
+    for name, values in (("a", brain()), ("b", brain()), ("c", brain() * 2)):
+        template = save(tmp_path / name / "template.nii.gz", values)
+        config = PreprocessingConfig(
+            registration="affine", template=template, slice_range_mm=(16.0, 56.0), slice_shape=(48, 40)
+        )
+        prepared = prepare_scan(scan, config, tmp_path / "cache")
+        assert prepared.template_dice == 0.93
+        keys.append(prepared.key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_case_with_a_segmentation_goes_in_as_released(tumour, config, tmp_path):
+    wanted = config.model_copy(update={"registration": "affine", "bias_correction": "n4"})
+    prepared = prepare_scan(tumour, wanted, tmp_path / "cache")
+    assert prepared.steps == (f"slices {PREPROCESSING_VERSION}",)
+    assert prepared.template_dice is None

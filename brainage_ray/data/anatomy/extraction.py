@@ -83,12 +83,18 @@ def refine(head: Image, mask: np.ndarray, template: Template) -> np.ndarray:
         mask: bool, on its grid.
         template: without a skull.
     """
-    transform = None
-    for _ in range(ROUNDS):
+    transform = align(head.holding(head.array * mask), template, "affine")
+    for _ in range(ROUNDS - 1):
+        mask = _carried_back(template, head, transform)
         transform = align(head.holding(head.array * mask), template, "affine", transform)
-        mask = read_at(template.brain.holding(template.mask), head, np.linalg.inv(transform)) > 0.5
-        mask = ndimage.binary_dilation(mask)  # lets the next round see the edge
+    mask = _carried_back(template, head, transform)
     return mask_by_deformation(head.holding(head.array * mask), template, transform)
+
+
+def _carried_back(template: Template, head: Image, transform: np.ndarray) -> np.ndarray:
+    """Return the template's mask on the head, a voxel wider, so that the next step sees the edge."""
+    mask = read_at(template.brain.holding(template.mask), head, np.linalg.inv(transform)) > 0.5
+    return np.asarray(ndimage.binary_dilation(mask))
 
 
 def rough_brain(head: Image) -> np.ndarray:

@@ -68,4 +68,4 @@ def at_spacing(image: Image, mm: float) -> Image:
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Return the overlap of two masks of one shape, 2 |A and B| / (|A| + |B|) (Dice 1945); 0 where both are empty."""
     total = np.count_nonzero(first) + np.count_nonzero(second)
-    return 2 * np.count_nonzero(first & second) / total if total else 0.0
+    return float(2 * np.count_nonzero(first & second) / total) if total else 0.0
