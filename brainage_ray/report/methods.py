@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from brainage_ray.config import BackboneConfig, Experiment, ImportedWeights, SegmentationPretraining
+from brainage_ray.config import (
+    BackboneConfig,
+    Experiment,
+    ImportedWeights,
+    PreprocessingConfig,
+    SegmentationPretraining,
+)
 from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.text import count, listed, setting
@@ -19,6 +25,11 @@ _ROLLOVER = {
     "exclude_from_training": "people who would be in training and elsewhere as well were left out of training",
     "as_published": "people who are in training and elsewhere as well were left where the publication has them, "
     "so that the test is not independent",
+}
+_EXTRACTIONS = {
+    "template": "the brain was found by BET and the mask of the template {} (ANTs, three affine rounds and SyN)",
+    "hd_bet": "the brain was found by HD-BET",
+    "synthstrip": "the brain was found by SynthStrip",
 }
 _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum"}
 _LOSSES = {"mse": "mean squared error", "l1": "mean absolute error", "huber": "Huber loss"}
@@ -47,11 +58,21 @@ def _slices(experiment: Experiment) -> str:
     low, high = made.slice_range_mm
     rows, columns = made.slice_shape
     return (
-        f"Each scan was brought to {made.voxel_mm:g} mm voxels and cut into axial slices from "
+        f"{_anatomy(made)}Each scan was brought to {made.voxel_mm:g} mm voxels and cut into axial slices from "
         f"{low:g} to {high:g} mm, counted from {_ORIGIN[made.slice_origin]}, one every "
         f"{made.slice_step_mm:g} mm, {rows} \N{MULTIPLICATION SIGN} {columns} pixels each. "
         f"{_SPLIT_RULES[split.rule]}; {_ROLLOVER[split.rollover]}."
     )
+
+
+def _anatomy(made: PreprocessingConfig) -> str:
+    """Return a sentence on the steps before slices, with a space behind it; empty where there are none."""
+    template = made.template if isinstance(made.template, str) else made.template.name
+    steps = [_EXTRACTIONS[made.brain_extraction].format(template)] if made.brain_extraction != "none" else []
+    steps += ["its bias field was corrected by N4 (ANTs)"] if made.bias_correction == "n4" else []
+    if made.registration != "none":
+        steps.append(f"it was registered to the template {template} by ANTs ({made.registration}, mutual information)")
+    return f"For each scan of age, {listed(steps)}. " if steps else ""
 
 
 def _arms(experiment: Experiment) -> str:

@@ -179,3 +179,14 @@ def test_methods_say_what_departs_from_good_practice(inputs):
 )
 def test_how_numbers_are_written(written, expected):
     assert written == expected
+
+
+def test_methods_name_the_steps_before_slices(inputs):
+    assert methods(inputs)["Slices"].startswith("Each scan was brought")
+    made = {"brain_extraction": "template", "bias_correction": "n4", "registration": "rigid"}
+    data = inputs.experiment.data
+    changed = data.model_copy(update={"preprocessing": data.preprocessing.model_copy(update=made)})
+    experiment = inputs.experiment.model_copy(update={"data": changed})
+    text = methods(replace(inputs, experiment=experiment))["Slices"]
+    assert text.startswith("For each scan of age, the brain was found by BET and the mask of the template icbm152")
+    assert "N4 (ANTs) and it was registered to the template icbm152 by ANTs (rigid" in text
