@@ -20,6 +20,7 @@ BENCHMARKS = {
     "audit": audit_speed.measure,
     "data": data_path.measure,
     "chains": preprocessing_chains.measure,
+    "extraction": preprocessing_chains.measure_dice,
     "trial": trial_cost.measure,
     "step": step_time.measure,
     "statistics": statistics_speed.measure,

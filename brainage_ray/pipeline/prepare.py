@@ -152,8 +152,7 @@ def _show_phantoms(progress: Progress, done: int, total: int) -> None:
 
 
 def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
-    """Return the folder for these inputs: another one when a file, an age, a setting, a step's version or an exclusion
-    changes.
+    """Return the folder for these inputs: another one when a file, an age, a setting, a step or an exclusion changes.
 
     Raises:
         ConfigError: there is no such template.
