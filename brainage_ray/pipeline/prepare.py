@@ -30,6 +30,7 @@ from brainage_ray.data import (
     prepare_scan,
     read_exclusions,
     read_ledger,
+    remove_partials,
     split_cases,
     write_store,
     write_test,
@@ -241,11 +242,13 @@ def _prepare(session: Session, found: Found, folder: Path) -> None:
     preprocessing = session.experiment.data.preprocessing
     age = [row for row in rows if row.scan.segmentation is None]
     cases = [row for row in rows if row.scan.segmentation is not None]
+    (folder / LEDGER).unlink(missing_ok=True)  # of what is replaced now: a folder with a ledger is whole
+    remove_partials(folder)
     write_store(folder / AGE, [row for row in age if row.split != "test"], "age", preprocessing)
     write_test(folder / TEST, [row for row in age if row.split == "test"], preprocessing)
     if cases:
         write_store(folder / "segmentation", cases, "segmentation", preprocessing)
-    ledger.write(folder / LEDGER)  # last: a folder with a ledger is whole
+    ledger.write(folder / LEDGER)  # last
 
 
 def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | Exception]:
