@@ -13,12 +13,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit_speed, data_path, statistics_speed, step_time, trial_cost
+from benchmarks import audit_speed, data_path, preparation, statistics_speed, step_time, trial_cost
 from benchmarks.measure import Row
 
 BENCHMARKS = {
     "audit": audit_speed.measure,
     "data": data_path.measure,
+    "preparation": preparation.measure,
     "trial": trial_cost.measure,
     "step": step_time.measure,
     "statistics": statistics_speed.measure,

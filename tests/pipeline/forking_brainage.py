@@ -15,7 +15,7 @@ from typing import Any
 
 from fuzz_cohorts import serial_map
 
-import brainage_ray.cli.run  # noqa: F401: what the verb would import
+import brainage_ray.cli.run  # noqa: F401
 import brainage_ray.pipeline.prepare as stage
 from brainage_ray.cli import main
 
