@@ -37,7 +37,7 @@ from brainage_ray.data import (
 )
 from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.errors import DataError, MetadataError, NoSpaceError
-from brainage_ray.execution import parallel_map
+from brainage_ray.execution import MEMORY_SETTING, parallel_map
 from brainage_ray.pipeline.checks import (
     check_cohorts,
     check_rejected,
@@ -107,7 +107,10 @@ def prepare(session: Session) -> Prepared:
 
 
 def _is_prepared(session: Session, folder: Path, found: Found) -> bool:
-    """Tell whether the folder's ledger accounts for what the sources reject today, and allows for its failures."""
+    """Tell whether the folder's ledger accounts for what the sources reject today, and allows for its failures.
+
+    What failed for want of memory is no fault of the scan: with more of it, or on another machine, it may be done.
+    """
     if not (folder / LEDGER).is_file():
         return False
     failed = read_ledger(folder / LEDGER).query("status == 'failed'").drop(columns="status")
@@ -115,7 +118,8 @@ def _is_prepared(session: Session, folder: Path, found: Found) -> bool:
     rejected = {astuple(rejected) for rejected in found.rejected}
     scans = {(scan.cohort, scan.image) for scan in found.scans}
     told = rejected <= lines and all((line[0], line[3]) in scans for line in lines - rejected)
-    return told and len(failed) <= session.experiment.data.max_failures
+    fair = not failed["reason"].str.contains(MEMORY_SETTING, regex=False).any()
+    return told and fair and len(failed) <= session.experiment.data.max_failures
 
 
 def read_inputs(session: Session) -> Found:
@@ -264,8 +268,9 @@ def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | 
         session.progress.advance(note=f"{failed} failed" if failed else "")
 
     with session.bar("prepare", len(wanted), "scans"):
-        cpus = session.experiment.resources.cpus_per_scan
-        return parallel_map(session.cluster, cut, [a.scan for a in wanted], on_done, cpus)
+        held = session.experiment.resources
+        scans = [a.scan for a in wanted]
+        return parallel_map(session.cluster, cut, scans, on_done, held.cpus_per_scan, held.memory_gib_per_scan)
 
 
 def _record(
