@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
@@ -257,7 +258,7 @@ def _prepare(session: Session, found: Found, folder: Path) -> None:
 
 def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | Exception]:
     config, cache = session.experiment.data.preprocessing, session.cache / "scans"
-    failed = 0
+    failed, begun_at = 0, time.time()
 
     def cut(scan: Scan) -> PreparedScan:
         return prepare_scan(scan, config, cache)
@@ -265,7 +266,9 @@ def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | 
     def on_done(index: int, outcome: PreparedScan | Exception) -> None:
         nonlocal failed
         failed += isinstance(outcome, Exception)
-        session.progress.advance(note=f"{failed} failed" if failed else "")
+        earlier = isinstance(outcome, PreparedScan) and outcome.images.stat().st_mtime < begun_at
+        move = session.progress.skip if earlier else session.progress.advance
+        move(note=f"{failed} failed" if failed else "")
 
     with session.bar("prepare", len(wanted), "scans"):
         held = session.experiment.resources
