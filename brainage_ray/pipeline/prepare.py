@@ -92,6 +92,7 @@ def prepare(session: Session) -> Prepared:
         LeakageError: a person or an image would be where it may not be, see pipeline.leaks.
         DataError: more inputs failed than data.max_failures, or a split has no scan that counts; the scans that
             could be prepared are kept.
+        NoSpaceError: the disk is full; the scans that could be prepared are kept.
     """
     found = read_inputs(session)
     _check_rejected(session, found)
@@ -265,6 +266,8 @@ def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | 
 
     def on_done(index: int, outcome: PreparedScan | Exception) -> None:
         nonlocal failed
+        if isinstance(outcome, NoSpaceError):
+            raise outcome  # nor is there room for the others
         failed += isinstance(outcome, Exception)
         earlier = isinstance(outcome, PreparedScan) and outcome.images.stat().st_mtime < begun_at
         move = session.progress.skip if earlier else session.progress.advance
@@ -281,8 +284,6 @@ def _record(
 ) -> list[StoreRow]:
     rows = []
     for assignment, outcome in zip(wanted, outcomes, strict=True):
-        if isinstance(outcome, NoSpaceError):
-            raise outcome
         if isinstance(outcome, Exception):
             ledger.record(assignment.scan, "failed", str(outcome) or type(outcome).__name__)
         elif assignment.split is None:
