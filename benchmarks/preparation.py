@@ -39,6 +39,8 @@ class Measured:
     """One round."""
 
     per_minute: float
+    cpu_ms: float
+    """Processor time of a volume, ms: with more workers it stays, unless they get into each other's way."""
     peak_mb: float
     """Resident memory of a worker process at its highest, the interpreter included, MB."""
 
@@ -53,6 +55,8 @@ def measure() -> list[Row]:
                 Row(f"preparation, {chain.name}, 1 worker", "volumes/min", one.per_minute),
                 Row(f"preparation, {chain.name}, 2 workers", "volumes/min", two.per_minute, one.per_minute,
                     goal=">= 1.6 x", peer_name="1 worker"),
+                Row(f"preparation, {chain.name}, processor time of a volume, 2 workers", "ms", two.cpu_ms,
+                    one.cpu_ms, more_is_better=False, peer_name="1 worker"),
                 Row(f"preparation, {chain.name}, peak memory of a worker", "MB", max(one.peak_mb, two.peak_mb),
                     more_is_better=False),
             ]  # fmt: skip
@@ -88,20 +92,23 @@ def _best(chain: Chain, workers: int) -> Measured:
         cluster.connect()
         _round(cluster, Chain(chain.name, chain.config, chain.scans[: 2 * workers]))
         rounds = [_round(cluster, chain) for _ in range(ROUNDS)]
-    return Measured(max(r.per_minute for r in rounds), max(r.peak_mb for r in rounds))
+    return Measured(max(r.per_minute for r in rounds), min(r.cpu_ms for r in rounds), max(r.peak_mb for r in rounds))
 
 
 def _round(cluster: Cluster, chain: Chain) -> Measured:
     with tempfile.TemporaryDirectory() as name:
         config, cache = chain.config, Path(name)
 
-        def prepare(scan: Scan) -> float:
+        def prepare(scan: Scan) -> tuple[float, float]:
+            before = time.process_time()
             prepare_scan(scan, config, cache)
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            spent = time.process_time() - before
+            return 1000 * spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
         start = time.perf_counter()
-        peaks = parallel_map(cluster, prepare, chain.scans)
+        results = parallel_map(cluster, prepare, chain.scans)
         seconds = time.perf_counter() - start
-    if failures := [peak for peak in peaks if isinstance(peak, Exception)]:
+    if failures := [result for result in results if isinstance(result, Exception)]:
         raise failures[0]
-    return Measured(60 * len(peaks) / seconds, max(float(peak) for peak in peaks))
+    cpu_ms, peak_mb = zip(*results, strict=True)
+    return Measured(60 * len(results) / seconds, sum(cpu_ms) / len(results), max(peak_mb))
