@@ -13,7 +13,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit_speed, data_path, preprocessing_chains, statistics_speed, step_time, trial_cost
+from benchmarks import (
+    audit_speed,
+    data_path,
+    preparation,
+    preprocessing_chains,
+    statistics_speed,
+    step_time,
+    trial_cost,
+)
 from benchmarks.measure import Row
 
 BENCHMARKS = {
@@ -21,6 +29,7 @@ BENCHMARKS = {
     "data": data_path.measure,
     "chains": preprocessing_chains.measure,
     "extraction": preprocessing_chains.measure_dice,
+    "preparation": preparation.measure,
     "trial": trial_cost.measure,
     "step": step_time.measure,
     "statistics": statistics_speed.measure,

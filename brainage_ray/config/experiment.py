@@ -153,6 +153,9 @@ class ResourcesConfig(FrozenModel):
 
     cpus_per_scan: Annotated[float, Field(gt=0)] = 1
     """Of a preparation task."""
+    memory_gib_per_scan: Annotated[float, Field(gt=0)] = 2
+    """Of the process of a preparation task, GiB: so many run at once as fit into the memory that Ray has, and a scan
+    that needs more fails, on the record. `python -m benchmarks preparation` measures what scans need."""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1
     """Of a search trial; also its torch threads."""
     gpus_per_trial: Gpus = 0

@@ -12,7 +12,7 @@ from brainage_ray.data.exclusions import (
     nearest_scan,
     read_exclusions,
 )
-from brainage_ray.data.files import atomic_folder, atomic_write, no_space, sha256_of
+from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of
 from brainage_ray.data.ledger import Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
@@ -80,6 +80,7 @@ __all__ = [
     "read_ledger",
     "read_provenance",
     "reasons_to_leave_out",
+    "remove_partials",
     "sha256_of",
     "split_cases",
     "split_subjects",

@@ -17,6 +17,7 @@ import numpy as np
 from brainage_ray.errors import NoSpaceError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_PARTIAL = ".partial"
 
 
 @contextmanager
@@ -77,6 +78,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in a folder; nobody else may be writing there."""
+    for partial in folder.glob(f".*{_PARTIAL}"):
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink()
+
+
 def write_array(file: BinaryIO, array: np.ndarray) -> None:
     """Write an array in the npy format.
 
@@ -113,4 +123,4 @@ def _take_the_place(new: Path, path: Path) -> None:
 
 
 def _partial_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}")

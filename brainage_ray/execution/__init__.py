@@ -5,13 +5,14 @@ Importing it loads Optuna, but neither Ray nor torch; these start with the first
 
 from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.journal import load_study_result
-from brainage_ray.execution.parallel import parallel_map
+from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
 from brainage_ray.execution.search import run_study
 from brainage_ray.execution.study import count_trials
 from brainage_ray.execution.train_jobs import run_training_jobs
 
 __all__ = [
+    "MEMORY_SETTING",
     "Cluster",
     "ClusterResources",
     "Job",

@@ -50,6 +50,8 @@ class ClusterResources:
     cpus: float
     gpus: float
     nodes: int
+    memory: float = 0
+    """Bytes that tasks may hold on the node that has most of it."""
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -136,19 +138,20 @@ class Cluster:
             cpus=sum(node.get("CPU", 0.0) for node in nodes),
             gpus=sum(node.get("GPU", 0.0) for node in nodes),
             nodes=len(nodes),
+            memory=max((node.get("memory", 0.0) for node in nodes), default=0),
         )
 
-    def places(self, cpus: float, gpus: float, wanted: int = 1) -> int:
-        """Count how many units of work that hold so many CPUs and GPUs each fit at once.
+    def places(self, cpus: float, gpus: float, wanted: int = 1, memory: float = 0) -> int:
+        """Count how many units of work that hold so many CPUs, GPUs and bytes of memory each fit at once.
 
         Where the cluster starts machines on demand, it is asked for as many places as are wanted, and waited for.
         """
         self.connect()
 
         def count() -> int:
-            return sum(places_of(node, cpus, gpus) for node in self._nodes())
+            return sum(places_of(node, cpus, gpus, memory) for node in self._nodes())
 
-        return count() if self._autoscaler is None else self._autoscaler.grow(cpus, gpus, wanted, count)
+        return count() if self._autoscaler is None else self._autoscaler.grow(cpus, gpus, wanted, count, memory)
 
     def release(self) -> None:
         """Ask for no more machines than the running work needs: those without work then go."""

@@ -35,7 +35,7 @@ class Autoscaler:
         self._config = config
         self._asked = False
 
-    def grow(self, cpus: float, gpus: float, wanted: int, count: Callable[[], int]) -> int:
+    def grow(self, cpus: float, gpus: float, wanted: int, count: Callable[[], int], memory: float = 0) -> int:
         """Ask for places for units of work and wait for them: for as many as the cluster may ever have.
 
         Args:
@@ -43,12 +43,15 @@ class Autoscaler:
             gpus: that each unit holds.
             wanted: places to ask for.
             count: counts the places that there are.
+            memory: that each unit holds, bytes; asked for where the cluster.yaml says what its machines have.
 
         Returns:
             How many there are now: fewer than wanted where no more came for some minutes.
         """
-        wanted = min(wanted, self.most_places(cpus, gpus))
-        bundle = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
+        wanted = min(wanted, self.most_places(cpus, gpus, memory))
+        kinds = self._config["available_node_types"].values()
+        known = any("memory" in (kind.get("resources") or {}) for kind in kinds)
+        bundle = {"CPU": cpus} | ({"GPU": gpus} if gpus else {}) | ({"memory": memory} if memory and known else {})
         _request([bundle] * wanted)
         self._asked = True
         places, since = count(), time.monotonic()
@@ -68,13 +71,13 @@ class Autoscaler:
                 _request([])
         self._asked = False
 
-    def most_places(self, cpus: float, gpus: float) -> int:
+    def most_places(self, cpus: float, gpus: float, memory: float = 0) -> int:
         """Count how many units of work fit on the head and all workers that may be started.
 
         Work without GPUs counts machines with GPUs only where no others have room for it.
         """
         kinds = self._config["available_node_types"]
-        places = {name: places_of(kind.get("resources") or {}, cpus, gpus) for name, kind in kinds.items()}
+        places = {name: places_of(kind.get("resources") or {}, cpus, gpus, memory) for name, kind in kinds.items()}
         machines = {name: kind.get("max_workers", 0) for name, kind in kinds.items() if places[name]}
         plain = {name: count for name, count in machines.items() if count and not kinds[name]["resources"].get("GPU")}
         counted = plain if plain and not gpus else machines
@@ -88,9 +91,14 @@ def find_autoscaler() -> Autoscaler | None:
     return Autoscaler(yaml.safe_load(path.read_text())) if path.is_file() else None
 
 
-def places_of(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """Count how many units of work that hold so many CPUs and GPUs each fit on a node with these resources."""
+def places_of(node: Mapping[str, float], cpus: float, gpus: float, memory: float = 0) -> int:
+    """Count how many units of work that hold so many CPUs, GPUs and bytes each fit on a node with these resources.
+
+    A node that does not say how much memory it has, has enough.
+    """
     by_cpu = math.floor(node.get("CPU", 0.0) / cpus + 1e-9)
+    if memory and "memory" in node:
+        by_cpu = min(by_cpu, math.floor(node["memory"] / memory))
     if gpus == 0:
         return by_cpu
     devices = node.get("GPU", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from brainage_ray.data import (
     prepare_scan,
     read_exclusions,
     read_ledger,
+    remove_partials,
     split_cases,
     write_store,
     write_test,
@@ -37,7 +39,7 @@ from brainage_ray.data import (
 from brainage_ray.data.anatomy import anatomy_steps
 from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.errors import DataError, MetadataError, NoSpaceError
-from brainage_ray.execution import parallel_map
+from brainage_ray.execution import MEMORY_SETTING, parallel_map
 from brainage_ray.pipeline.checks import (
     check_cohorts,
     check_rejected,
@@ -92,6 +94,7 @@ def prepare(session: Session) -> Prepared:
         LeakageError: a person or an image would be where it may not be, see pipeline.leaks.
         DataError: more inputs failed than data.max_failures, or a split has no scan that counts; the scans that
             could be prepared are kept.
+        NoSpaceError: the disk is full; the scans that could be prepared are kept.
     """
     found = read_inputs(session)
     _check_rejected(session, found)
@@ -108,7 +111,10 @@ def prepare(session: Session) -> Prepared:
 
 
 def _is_prepared(session: Session, folder: Path, found: Found) -> bool:
-    """Tell whether the folder's ledger accounts for what the sources reject today, and allows for its failures."""
+    """Tell whether the folder's ledger accounts for what the sources reject today, and allows for its failures.
+
+    What failed for want of memory is no fault of the scan: with more of it, or on another machine, it may be done.
+    """
     if not (folder / LEDGER).is_file():
         return False
     failed = read_ledger(folder / LEDGER).query("status == 'failed'").drop(columns="status")
@@ -116,7 +122,8 @@ def _is_prepared(session: Session, folder: Path, found: Found) -> bool:
     rejected = {astuple(rejected) for rejected in found.rejected}
     scans = {(scan.cohort, scan.image) for scan in found.scans}
     told = rejected <= lines and all((line[0], line[3]) in scans for line in lines - rejected)
-    return told and len(failed) <= session.experiment.data.max_failures
+    fair = not failed["reason"].str.contains(MEMORY_SETTING, regex=False).any()
+    return told and fair and len(failed) <= session.experiment.data.max_failures
 
 
 def read_inputs(session: Session) -> Found:
@@ -249,28 +256,35 @@ def _prepare(session: Session, found: Found, folder: Path) -> None:
     preprocessing = session.experiment.data.preprocessing
     age = [row for row in rows if row.scan.segmentation is None]
     cases = [row for row in rows if row.scan.segmentation is not None]
+    (folder / LEDGER).unlink(missing_ok=True)  # of what is replaced now: a folder with a ledger is whole
+    remove_partials(folder)
     write_store(folder / AGE, [row for row in age if row.split != "test"], "age", preprocessing)
     write_test(folder / TEST, [row for row in age if row.split == "test"], preprocessing)
     if cases:
         write_store(folder / "segmentation", cases, "segmentation", preprocessing)
-    ledger.write(folder / LEDGER)  # last: a folder with a ledger is whole
+    ledger.write(folder / LEDGER)  # last
 
 
 def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | Exception]:
     config, cache = session.experiment.data.preprocessing, session.cache / "scans"
-    failed = 0
+    failed, begun_at = 0, time.time()
 
     def cut(scan: Scan) -> PreparedScan:
         return prepare_scan(scan, config, cache)
 
     def on_done(index: int, outcome: PreparedScan | Exception) -> None:
         nonlocal failed
+        if isinstance(outcome, NoSpaceError):
+            raise outcome  # nor is there room for the others
         failed += isinstance(outcome, Exception)
-        session.progress.advance(note=f"{failed} failed" if failed else "")
+        earlier = isinstance(outcome, PreparedScan) and outcome.images.stat().st_mtime < begun_at
+        move = session.progress.skip if earlier else session.progress.advance
+        move(note=f"{failed} failed" if failed else "")
 
     with session.bar("prepare", len(wanted), "scans"):
-        cpus = session.experiment.resources.cpus_per_scan
-        return parallel_map(session.cluster, cut, [a.scan for a in wanted], on_done, cpus)
+        held = session.experiment.resources
+        scans = [a.scan for a in wanted]
+        return parallel_map(session.cluster, cut, scans, on_done, held.cpus_per_scan, held.memory_gib_per_scan)
 
 
 def _record(
@@ -278,8 +292,6 @@ def _record(
 ) -> list[StoreRow]:
     rows = []
     for assignment, outcome in zip(wanted, outcomes, strict=True):
-        if isinstance(outcome, NoSpaceError):
-            raise outcome
         if isinstance(outcome, Exception):
             ledger.record(assignment.scan, "failed", str(outcome) or type(outcome).__name__)
         elif assignment.split is None:

@@ -17,6 +17,9 @@ class Progress(Protocol):
     def advance(self, count: int = 1, note: str = "") -> None:
         """Move the bar on; a note replaces the last one."""
 
+    def skip(self, note: str = "") -> None:
+        """Move the bar by one that an earlier run had done: it says nothing of the pace of this one."""
+
     def end(self) -> None:
         """Take the bar away, if there is one."""
 
@@ -31,6 +34,9 @@ class Silent:
         """Ignore a bar."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
+        """Ignore a step."""
+
+    def skip(self, note: str = "") -> None:
         """Ignore a step."""
 
     def end(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from brainage_ray.data.files import atomic_folder, atomic_write, no_space, sha256_of, write_array
+from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of, write_array
 from brainage_ray.errors import NoSpaceError
 
 
@@ -48,6 +48,18 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_p
     with pytest.raises(OSError, match="I/O"), atomic_folder(path) as partial:
         (partial / "new").touch()
     assert [p.name for p in path.iterdir()] == ["old"]
+
+
+def test_what_killed_processes_left_goes_and_nothing_else(tmp_path):
+    file, folder = atomic_write(tmp_path / "a.json"), atomic_folder(tmp_path / "store")
+    file.__enter__()
+    (folder.__enter__() / "slices.npy").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "mine.partial").touch()
+    (tmp_path / ".lock").touch()
+    remove_partials(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.partial", ".lock"}
+    remove_partials(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

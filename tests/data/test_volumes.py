@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -85,10 +87,17 @@ def test_a_header_that_claims_more_than_fits_in_memory(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     with nib.openers.Opener(str(path), "wb") as file:
         file.write(header.binaryblock + bytes(1000))
-    refused(path, "cannot be read")
+    refused(path, "claims 32767 x 32767 x 32767 voxels")
 
 
-@pytest.mark.parametrize("error", [MemoryError(), TypeError("odd"), OverflowError("too large")])
+def test_a_volume_for_which_there_is_no_memory_names_the_setting(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.nii", brain())
+    monkeypatch.setattr(nib, "as_closest_canonical", Mock(side_effect=MemoryError("Unable to allocate 7 GiB")))
+    with pytest.raises(DataError, match=r"a\.nii is too large for the memory: Unable .*Raise resources\.memory_gib"):
+        read_volumes(scan_of(path))
+
+
+@pytest.mark.parametrize("error", [ValueError(), TypeError("odd"), OverflowError("too large")])
 def test_whatever_nibabel_raises_on_a_damaged_file_names_it(tmp_path, monkeypatch, error):
     path = save(tmp_path / "a.nii", brain())
 
@@ -96,4 +105,4 @@ def test_whatever_nibabel_raises_on_a_damaged_file_names_it(tmp_path, monkeypatc
         raise error
 
     monkeypatch.setattr(nib, "load", fail)
-    refused(path, f"cannot be read: {str(error) or 'MemoryError'}")
+    refused(path, f"cannot be read: {str(error) or 'ValueError'}")

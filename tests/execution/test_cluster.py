@@ -93,9 +93,12 @@ def test_ray_does_not_take_sigterm_from_who_has_a_handler(monkeypatch: pytest.Mo
 
 @pytest.mark.ray
 def test_the_resources_of_a_cluster(cluster: Cluster):
-    assert cluster.resources() == ClusterResources(cpus=2.0, gpus=0.0, nodes=1)
+    found = cluster.resources()
+    assert found == ClusterResources(cpus=2.0, gpus=0.0, nodes=1, memory=found.memory)
+    assert 2**28 < found.memory < 2**50
     assert cluster.places(1, 0) == 2
     assert cluster.places(1, 0.5) == 0
+    assert [cluster.places(1, 0, memory=found.memory / n) for n in (0.9, 1, 2, 3)] == [0, 1, 2, 2]
 
 
 @pytest.mark.ray

@@ -112,6 +112,16 @@ def test_machines_with_gpus_do_work_without_them_where_there_are_no_others(confi
     assert Autoscaler(config).most_places(2, 0) == 1 + 8 * 8
 
 
+def test_memory_is_asked_for_where_the_machines_say_what_they_have(config, fake):
+    ray = fake(limit=1000)
+    assert Autoscaler(config).grow(1, 0, 500, lambda: ray.places, memory=2**33) == 64
+    assert ray.requests[-1][0] == {"CPU": 1}
+    config["available_node_types"]["cpu"]["resources"]["memory"] = 2**36
+    ray.places = 0
+    assert Autoscaler(config).grow(1, 0, 500, lambda: ray.places, memory=2**33) == 4 * 8
+    assert ray.requests[-1] == [{"CPU": 1, "memory": 2**33}] * 32
+
+
 def test_only_the_head_of_a_launched_cluster_has_an_autoscaler(tmp_path, monkeypatch, config):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_autoscaler() is None

@@ -7,6 +7,7 @@ import pytest
 
 from brainage_ray.errors import DataError, EngineError
 from brainage_ray.execution import Cluster, parallel_map
+from brainage_ray.execution.memory import GIB
 
 pytestmark = pytest.mark.ray
 
@@ -87,3 +88,38 @@ def test_an_error_in_the_callback_stops_what_is_left(cluster: Cluster, tmp_path:
 def test_a_task_that_fits_nowhere_is_refused(cluster: Cluster):
     with pytest.raises(EngineError, match=r"wants 64 CPUs.*has 2 CPUs.*cpus_per_scan"):
         parallel_map(cluster, str, [1], cpus_per_task=64)
+    with pytest.raises(EngineError, match=r"and 5000 GiB of memory, .* GiB of memory on a node.*memory_gib_per_scan"):
+        parallel_map(cluster, str, [1], gib_per_task=5000)
+
+
+def test_no_more_tasks_run_at_once_than_there_is_memory_for(cluster: Cluster, tmp_path: Path):
+    def count(number: int) -> int:
+        import time
+
+        (tmp_path / str(number)).touch()
+        time.sleep(0.3)
+        running = len(list(tmp_path.iterdir()))
+        (tmp_path / str(number)).unlink()
+        return running
+
+    half = cluster.resources().memory / GIB / 2
+    assert max(parallel_map(cluster, count, range(4), gib_per_task=1.2 * half)) == 1
+    assert max(parallel_map(cluster, count, range(6), gib_per_task=0.9 * half)) == 2
+
+
+def test_an_item_that_needs_more_memory_than_it_may_have_does_not_stop_the_others(cluster: Cluster):
+    def fill(mib: int) -> tuple[int, int]:
+        import os
+
+        import numpy as np
+
+        return os.getpid(), np.ones(mib * 2**17).nbytes
+
+    few, much, few_again, more = parallel_map(cluster, fill, [100, 1500, 100, 4000], gib_per_task=1)
+    assert [few[1], few_again[1]] == [100 * 2**20] * 2  # type: ignore[index]
+    for result in (much, more):
+        assert isinstance(result, EngineError)
+        assert "more memory than 1 GiB: Unable to allocate" in str(result)
+        assert "Raise resources.memory_gib_per_scan" in str(result)
+    (enough,) = parallel_map(cluster, fill, [1500], gib_per_task=2)
+    assert enough[1] == 1500 * 2**20  # type: ignore[index]

@@ -16,12 +16,17 @@ class Spoken:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.open = 0
+        self.skipped = 0
 
     def begin(self, name: str, total: int, unit: str) -> None:
         self.open += 1
 
     def advance(self, count: int = 1, note: str = "") -> None:
         assert self.open == 1
+
+    def skip(self, note: str = "") -> None:
+        self.skipped += 1
+        self.advance(note=note)
 
     def end(self) -> None:
         self.open = 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from fuzz_cohorts import PEOPLE, experiment_of, people_table, serial_map
+from fuzz_cohorts import PEOPLE, experiment_of, image_bytes, people_table, serial_map
 from sessions import session_of
 
 from brainage_ray.config import load_experiment
@@ -140,3 +140,16 @@ def test_a_store_is_made_anew_when_its_ledger_does_not_tell_of_todays_rejections
     assert len(failed(sound + "P9,60,F,CN,x.nii.gz\nP9,60,F,CN,y.nii.gz\n")) == 2
     assert failed(sound) == []
     assert len(list((tmp_path / "runs" / "anew" / "store").iterdir())) == 1
+
+
+def test_the_bar_skips_what_an_earlier_run_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainage_ray.pipeline.prepare.parallel_map", serial_map)
+    people_table(tmp_path)
+    source = {"kind": "table", "table": str(tmp_path / "people.csv"), "cohort": "X"}
+    begun = session_of(experiment_of(tmp_path, [source], "bar"), tmp_path / "runs")
+    prepare(begun)
+    assert begun.progress.skipped == 0
+    spoil(tmp_path, ",67.5,", ",77.5,")
+    (tmp_path / "s 3.nii.gz").write_bytes(image_bytes(100))
+    prepare(begun)
+    assert begun.progress.skipped == PEOPLE - 1
