@@ -12,7 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from brainage_ray.data.files import no_space
+from brainage_ray.data.files import no_space, stamp_of
 from brainage_ray.data.scan import Scan
 from brainage_ray.errors import DataError
 
@@ -85,7 +85,7 @@ class ContentCache:
 
     def _hash(self, path: Path) -> str:
         stamp, content = self._known.get(str(path), ([], ""))
-        if content and stamp == _stamp(path):
+        if content and stamp == stamp_of(path):
             return content
         try:
             return content_hash(path)
@@ -93,7 +93,7 @@ class ContentCache:
             return ""
 
     def _keep(self, path: Path, content: str) -> None:
-        entry = (_stamp(path), content)
+        entry = (stamp_of(path), content)
         if not content or self._known.get(str(path)) == entry:
             return
         self._known[str(path)] = entry
@@ -106,11 +106,3 @@ class ContentCache:
 def images_of(scans: Sequence[Scan]) -> list[Path]:
     """Return the files of the images of some scans, without their label maps."""
     return [scan.files[name] for scan in scans for name in sorted(scan.files)]
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]

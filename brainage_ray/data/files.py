@@ -124,3 +124,12 @@ def _take_the_place(new: Path, path: Path) -> None:
 
 def _partial_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
+
+
+def stamp_of(path: Path) -> list[int]:
+    """Return a file's size, bytes, and time of change, ns since 1970; nothing where it cannot be read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]

@@ -22,8 +22,9 @@ from brainage_ray.data import (
 )
 from brainage_ray.data.audit import LEAK_REASONS
 from brainage_ray.execution import Cluster
+from brainage_ray.pipeline.inputs import read_scans
 from brainage_ray.pipeline.leaks import audit_table, imported_weights, left_out, settle
-from brainage_ray.pipeline.prepare import LEDGER, open_prepared, read_scans, store_folder
+from brainage_ray.pipeline.prepare import LEDGER, open_prepared, store_folder
 from brainage_ray.pipeline.progress import Progress, Silent
 from brainage_ray.pipeline.session import Session, Tracking, make_tracker
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
-from functools import partial
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -37,23 +35,19 @@ from brainage_ray.data import (
     write_test,
 )
 from brainage_ray.data.anatomy import anatomy_steps
-from brainage_ray.data.sources import phantoms_missing, read_sources
-from brainage_ray.errors import DataError, MetadataError, NoSpaceError
+from brainage_ray.data.sources import phantoms_missing
+from brainage_ray.errors import DataError, NoSpaceError
 from brainage_ray.execution import MEMORY_SETTING, parallel_map
 from brainage_ray.pipeline.checks import (
     check_cohorts,
-    check_rejected,
     first_of,
-    reject_unknown_labels,
     require_scans,
 )
+from brainage_ray.pipeline.inputs import FAILED, fingerprint, listed_in, read_inputs, read_scans, stop_at_rejected
 from brainage_ray.pipeline.leaks import audit_table, check_leaks, imported_weights, manifest_table, settle
-from brainage_ray.pipeline.progress import Progress
 from brainage_ray.pipeline.session import Session
 
 LEDGER = "ledger.parquet"
-FAILED = "failed_scans.csv"
-"""Beside the stores, where more inputs failed than may."""
 AGE, TEST = "age", "test"
 """Folders of the store: what trainings are given, and what only the evaluation opens."""
 
@@ -97,7 +91,7 @@ def prepare(session: Session) -> Prepared:
         NoSpaceError: the disk is full; the scans that could be prepared are kept.
     """
     found = read_inputs(session)
-    _check_rejected(session, found)
+    stop_at_rejected(session, found)
     check_cohorts(session.experiment, found.scans)
     folder = store_folder(session, found.scans)
     if not _is_prepared(session, folder, found):
@@ -126,38 +120,6 @@ def _is_prepared(session: Session, folder: Path, found: Found) -> bool:
     return told and fair and len(failed) <= session.experiment.data.max_failures
 
 
-def read_inputs(session: Session) -> Found:
-    """Read all sources of the experiment; phantoms are made on first use.
-
-    Raises:
-        MetadataError: a table or folder as a whole is not what its source expects.
-    """
-    data = session.experiment.data
-    try:
-        show = partial(_show_phantoms, session.progress)
-        found = read_sources(data.sources, session.cache / "phantoms", show)
-    finally:
-        session.progress.end()
-    return reject_unknown_labels(found, data.label_map)
-
-
-def read_scans(session: Session) -> list[Scan]:
-    """Return the scans of read_inputs, without what had to be rejected.
-
-    Raises:
-        MetadataError: as read_inputs.
-    """
-    return list(read_inputs(session).scans)
-
-
-def _show_phantoms(progress: Progress, done: int, total: int) -> None:
-    if done == 1:
-        progress.begin("phantoms", total, "people")
-    progress.advance()
-    if done == total:
-        progress.end()
-
-
 def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
     """Return the folder for these inputs: another one when a file, an age, a setting, a step or an exclusion changes.
 
@@ -166,7 +128,7 @@ def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
         EngineError: a package or a program that a step of the preprocessing needs is not installed.
     """
     data = session.experiment.data
-    inputs = [_fingerprint(scan) for scan in scans]
+    inputs = [fingerprint(scan) for scan in scans]
     settings = data.model_dump(mode="json", include={"split", "label_map"})
     excluded = sorted([*one.id, one.reason] for one in read_exclusions(data.exclusions))
     diagnoses = session.experiment.training.diagnoses
@@ -220,19 +182,6 @@ def assign(session: Session, found: Found) -> list[Assignment]:
     assigned += split_cases(cases, split.case_validation_fraction, split.seed)
     # Nobody moves to another split by an exclusion, and no leak is seen in what is left out.
     return settle(experiment, leave_out(assigned, excluded))
-
-
-def _check_rejected(session: Session, found: Found) -> None:
-    """Stop before hours go into the scans where the sources alone reject more inputs than may fail."""
-    try:
-        check_rejected(session.experiment, found)
-    except MetadataError as error:
-        Ledger((), found.rejected).write(session.folder / FAILED)
-        raise MetadataError(error.problem, f"{error.fix} {_listed_in(session)}") from None
-
-
-def _listed_in(session: Session) -> str:
-    return f"All are listed in {session.folder / FAILED}."
 
 
 def _prepare(session: Session, found: Found, folder: Path) -> None:
@@ -313,20 +262,5 @@ def _check_failures(session: Session, ledger: Ledger) -> None:
         raise DataError(
             f"{counts['failed']} of {tried} scans could not be prepared: {first_of(reasons)}",
             "The others are kept. Replace the scans, or allow that many: "
-            f"--set data.max_failures={counts['failed']}. {_listed_in(session)}",
+            f"--set data.max_failures={counts['failed']}. {listed_in(session)}",
         )
-
-
-def _fingerprint(scan: Scan) -> list[Any]:
-    """What the source says of a scan, and what the disk says of its files; not where they lie."""
-    about = asdict(scan) | {"files": sorted(scan.files), "segmentation": scan.segmentation is not None}
-    paths = [*(scan.files[name] for name in sorted(scan.files)), *([scan.segmentation] if scan.segmentation else [])]
-    return [about, [_stamp(path) for path in paths]]
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]

@@ -22,7 +22,8 @@ from spoilt_files import packed
 
 from brainage_ray.config import Experiment, load_experiment
 from brainage_ray.data import read_ledger
-from brainage_ray.pipeline.prepare import LEDGER, prepare, read_scans, store_folder
+from brainage_ray.pipeline.inputs import read_scans
+from brainage_ray.pipeline.prepare import LEDGER, prepare, store_folder
 
 SHAPE, MM = (24, 28, 22), 3.0
 PEOPLE = 8

@@ -8,8 +8,9 @@ from sessions import session_of
 from brainage_ray.config import load_experiment
 from brainage_ray.data import read_ledger
 from brainage_ray.errors import ConfigError, DataError, MetadataError
+from brainage_ray.pipeline.inputs import read_inputs, read_scans
 from brainage_ray.pipeline.plan import count_data
-from brainage_ray.pipeline.prepare import prepare, read_inputs, read_scans
+from brainage_ray.pipeline.prepare import prepare
 
 
 def spoil(tmp_path, old, new):
@@ -54,7 +55,7 @@ def test_the_bar_of_the_phantoms_goes_when_they_are_interrupted(session, monkeyp
         progress(1, 5)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("brainage_ray.pipeline.prepare.read_sources", interrupted)
+    monkeypatch.setattr("brainage_ray.pipeline.inputs.read_sources", interrupted)
     begun = session()
     with pytest.raises(KeyboardInterrupt):
         read_scans(begun)
