@@ -14,7 +14,7 @@ from brainage_ray.cli.progress import Bars
 from brainage_ray.cli.tables import headline
 from brainage_ray.config import load_experiment
 from brainage_ray.data import atomic_write
-from brainage_ray.pipeline import Audit, audit_experiment
+from brainage_ray.pipeline import Audit, audit_experiment, what_a_run_does
 from brainage_ray.report.audit_table import audit_sentence, findings_table
 from brainage_ray.report.text import count
 
@@ -60,11 +60,5 @@ def _printed(found: Audit, rows: Sequence[Sequence[str]]) -> Table:
 def _remarks(found: Audit) -> list[str]:
     report = found.report
     lines = [f"Left out by exclude_from_training: {n}, {reason}." for reason, n in report.left_out.items()]
-    if not report.leaks:
-        return lines
-    if found.rollover == "as_published":
-        return [*lines, "data.split.rollover is as_published: a run goes on, and marks each of its tables."]
-    if found.rollover == "exclude_from_training":
-        return [*lines, "exclude_from_training cannot mend these: correct the names, the splits or the weights."]
-    way = "A run refuses to start. Ways out: data.split.rollover: exclude_from_training, or as_published."
-    return [*lines, way]
+    does = what_a_run_does(found.rollover, report)
+    return [*lines, does] if does else lines

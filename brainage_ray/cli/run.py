@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from brainage_ray.cli.options import RUNS
 from brainage_ray.cli.progress import Bars
 from brainage_ray.cli.tables import headline, results_table
 from brainage_ray.config import load_experiment
@@ -24,7 +26,8 @@ def run(path: Path, overrides: Sequence[str], workspace: Path, address: str | No
     console.print(headline(experiment))
     result = run_experiment(experiment, workspace.absolute(), address, until, Bars(console))
     if result is None:
-        console.print(f"Done up to {until}. Go on with: brainage run {path}", markup=False, highlight=False)
+        rest = the_rest(path, overrides, workspace, address)
+        console.print(f"Done up to {until}. Go on with: {rest}", markup=False, highlight=False, soft_wrap=True)
         return
     console.print(results_table(result))
     arm = result.winner
@@ -32,6 +35,16 @@ def run(path: Path, overrides: Sequence[str], workspace: Path, address: str | No
                   markup=False, highlight=False)  # fmt: skip
     if result.page is not None:
         console.print(f"Report: {result.page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def the_rest(path: Path, overrides: Sequence[str], workspace: Path, address: str | None) -> str:
+    """Return the command that goes on with what was done: with the same values and in the same folder."""
+    words = ["brainage", "run", str(path)]
+    for override in overrides:
+        words += ["--set", override]
+    if workspace != RUNS:
+        words += ["--workspace", str(workspace)]
+    return shlex.join([*words, "--address", address] if address else words)
 
 
 def report(

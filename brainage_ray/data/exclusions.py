@@ -66,16 +66,21 @@ def read_exclusions(path: Path | None) -> tuple[Exclusion, ...]:
         raise MetadataError(f"{path} cannot be read: {error}", "Save it as CSV in UTF-8.") from error
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
+        _check_columns(path, rows.fieldnames or ())
         return _unique(path, [_row(path, rows, row) for row in rows])
     except csv.Error as error:
         raise MetadataError(f"{path}, line {rows.line_num}: {error}", "Correct the quotes.") from error
 
 
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    """Check the first line also where no other follows: a file that lost its content excludes nothing."""
+    if missing := [name for name in EXCLUSION_COLUMNS[:3] if name not in names]:
+        problem = f"{path} lacks the column {', '.join(missing)}"
+        raise MetadataError(problem, f"Its columns are {', '.join(EXCLUSION_COLUMNS)}, with commas between them.")
+
+
 def _row(path: Path, rows: csv.DictReader[str], row: dict[str, str]) -> Exclusion:
     where = f"{path}, line {rows.line_num}"
-    if missing := [name for name in EXCLUSION_COLUMNS[:3] if name not in row]:
-        problem = f"{path} lacks the column {', '.join(missing)}"
-        raise MetadataError(problem, f"Its columns are {', '.join(EXCLUSION_COLUMNS)}.")
     if None in row:
         raise MetadataError(f"{where} has more values than columns", "Put a reason with commas in quotes.")
     values = {name: (row.get(name) or "").strip() for name in EXCLUSION_COLUMNS}

@@ -2,6 +2,7 @@
 
 from brainage_ray.pipeline.audit import Audit, audit_experiment
 from brainage_ray.pipeline.comparison import compare_experiments
+from brainage_ray.pipeline.leaks import what_a_run_does
 from brainage_ray.pipeline.model_folder import ModelFolder, read_model_folder
 from brainage_ray.pipeline.plan import Plan, PlanRow, make_plan
 from brainage_ray.pipeline.predict import predict
@@ -30,4 +31,5 @@ __all__ = [
     "read_model_folder",
     "read_status",
     "run_experiment",
+    "what_a_run_does",
 ]

@@ -79,15 +79,44 @@ def check_leaks(experiment: Experiment, report: AuditReport) -> None:
     Raises:
         LeakageError: naming some of those concerned and the ways out.
     """
-    leaks = [finding for finding in report.findings if finding.leak]
-    chosen_and_tested = [finding for finding in leaks if {"validation", "test"} <= set(finding.places)]
-    if chosen_and_tested:
+    leaks = _leaks(report)
+    if chosen_and_tested := _chosen_and_tested(leaks):
         raise LeakageError(f"Somebody validates and tests: {_listed(chosen_and_tested)}", _NAMES)
     if not leaks or experiment.data.split.rollover == "as_published":
         return
     total = ", ".join(f"{kind} ({n})" for kind, n in report.counts.items() if any(f.kind == kind for f in leaks))
-    weights = all(finding.kind == "test person in imported weights" for finding in leaks)
-    raise LeakageError(f"The data leak: {total}: {_listed(leaks)}", _WEIGHTS if weights else _WAYS_OUT)
+    raise LeakageError(f"The data leak: {total}: {_listed(leaks)}", _WEIGHTS if _only_in_weights(leaks) else _WAYS_OUT)
+
+
+def what_a_run_does(rollover: str, report: AuditReport) -> str:
+    """Say whether a run goes on with these leaks, and the ways out that it takes; empty where nothing leaks.
+
+    Args:
+        rollover: the way out that the experiment names, which the report has settled already.
+        report: what leaks all the same.
+    """
+    leaks = _leaks(report)
+    if not leaks:
+        return ""
+    if _chosen_and_tested(leaks):
+        return f"A run refuses to start, for somebody validates and tests. {_NAMES}"
+    if rollover == "as_published":
+        return "data.split.rollover is as_published: a run goes on, and marks each of its tables."
+    if _only_in_weights(leaks):
+        return f"A run refuses to start. {_WEIGHTS}"
+    return "A run refuses to start. Ways out: data.split.rollover: exclude_from_training, or as_published."
+
+
+def _leaks(report: AuditReport) -> list[Finding]:
+    return [finding for finding in report.findings if finding.leak]
+
+
+def _chosen_and_tested(leaks: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in leaks if {"validation", "test"} <= set(finding.places)]
+
+
+def _only_in_weights(leaks: Iterable[Finding]) -> bool:
+    return all(finding.kind == "test person in imported weights" for finding in leaks)
 
 
 def imported_weights(session: Session) -> list[Weights]:

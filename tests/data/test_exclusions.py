@@ -101,6 +101,8 @@ def test_who_and_when_may_be_missing_and_a_spreadsheet_may_have_saved_it(file):
     [
         (None, "there is no file"),
         ("cohort,image\nIXI,a\n", "lacks the column reason"),
+        ("", "lacks the column cohort, image, reason"),
+        ("cohort;image;reason;who;when\n", "with commas"),
         ("cohort,image,reason\nIXI,a,\n", "line 2 has no reason"),
         ("cohort,image,reason\nIXI,a,x\n,b,x\n", "line 3 has no cohort"),
         ("cohort,image,reason\nIXI,a,x,y,z\n", "line 2 has more values"),

@@ -138,6 +138,13 @@ class TestFiles:
         with pytest.raises(MetadataError, match="holds no sub-XX"):
             read(add_bids(tmp_path, PEOPLE))
 
+    @pytest.mark.parametrize(("mark", "name"), [(",", "commas"), (";", "semicolons")])
+    def test_other_separators_than_tabs_are_named(self, tmp_path, mark, name):
+        root = add_bids(tmp_path, PEOPLE, "sub-01_T1w")
+        (root / "participants.tsv").write_text(PEOPLE.replace(",", mark))
+        with pytest.raises(MetadataError, match=rf"participants\.tsv has {name} between its values, not tabs"):
+            read(root)
+
     def test_no_participants_tsv(self, tmp_path):
         add_bids(tmp_path, PEOPLE, "sub-01_T1w")
         (tmp_path / "participants.tsv").unlink()
@@ -181,7 +188,7 @@ class TestAges:
     def test_n_a_is_unknown(self, tmp_path, written, age):
         assert ages(add_bids(tmp_path, PEOPLE.replace("61.5", written), "sub-01_T1w")) == {"": age}
 
-    @pytest.mark.parametrize("written", ["-1", "999", "89+", "nan", "61;5"])
+    @pytest.mark.parametrize("written", ["-1", "999", "89+", "nan", "61;5", "6_1"])
     def test_that_are_none_reject_the_scan(self, tmp_path, written):
         root = add_bids(tmp_path, PEOPLE.replace("61.5", written), "sub-01_T1w")
         rejected(root, "sub-01_T1w", "participants.tsv, line 2", written)

@@ -178,6 +178,7 @@ def test_a_case_that_is_missing_altogether_is_missed(tmp_path):
     found = read(add_nnunet(tmp_path, "A", "B"), numTraining=3)
     assert "numTraining 3, but there are 2" in found.rejected[0].reason
     assert len(found.scans) == 2
+    assert not read(tmp_path, numTraining="2").rejected
 
 
 @pytest.mark.parametrize(

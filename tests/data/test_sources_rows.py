@@ -127,5 +127,5 @@ class TestParquet:
 
 
 def test_a_single_column(tmp_path):
-    (tmp_path / "a.csv").write_text('id\n\n"I1"\n 2 ,x\n')
-    assert read_column(tmp_path / "a.csv", "images") == [(1, "id"), (3, "I1"), (4, "2")]
+    (tmp_path / "a.csv").write_text('id\n\n"I1"\n 2 ,x\n"I3";x,y\n4\tx\n')
+    assert read_column(tmp_path / "a.csv", "images") == [(1, "id"), (3, "I1"), (4, "2"), (5, "I3"), (6, "4")]

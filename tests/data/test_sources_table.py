@@ -93,6 +93,7 @@ def test_the_nearest_column_is_suggested(tmp_path):
     [
         ("p2,sixty,F,CN,b.nii.gz", ["line 3", '"sixty"', "not a number"]),
         ("p2,,F,CN,b.nii.gz", ["line 3", '""']),
+        ("p2,7_1,F,CN,b.nii.gz", ["line 3", '"7_1"', "not a number"]),
         ("p2,-0.5,F,CN,b.nii.gz", ["line 3", "-0.5", "0 and 120"]),
         ("p2,121,F,CN,b.nii.gz", ["line 3", "121", "0 and 120"]),
         ("p2,nan,F,CN,b.nii.gz", ["line 3", "nan"]),

@@ -15,6 +15,7 @@ from brainage_ray.config import TrainingRun
 from brainage_ray.data import SliceStore, TestLedger, TrainedOn, sha256_of, trained_on, write_provenance
 from brainage_ray.errors import LeakageError
 from brainage_ray.pipeline.audit import audit_experiment
+from brainage_ray.pipeline.leaks import what_a_run_does
 from brainage_ray.pipeline.model_folder import write_model_folder
 from brainage_ray.pipeline.prepare import prepare
 from brainage_ray.pipeline.pretrain import Pretrained
@@ -90,6 +91,14 @@ def test_no_setting_allows_one_image_to_validate_and_test(tmp_path, rollover):
     people = people_of(tmp_path, ("copy", "validation", 4))
     with pytest.raises(LeakageError, match="Somebody validates and tests"):
         prepared_of(people, tmp_path, rollover)
+
+
+@pytest.mark.parametrize("changes", [(), (EXCLUDE,), (AS_PUBLISHED,)])
+def test_the_audit_offers_no_way_out_that_a_run_does_not_take(tmp_path, changes):
+    found = audit_experiment(people_of(tmp_path, ("s2", "test", 9)).experiment(*changes), tmp_path / "runs")
+    does = what_a_run_does(found.rollover, found.report)
+    assert "refuses to start, for somebody validates and tests" in does
+    assert not [way for way in ("as_published", "exclude_from_training") if way in does]
 
 
 def test_a_person_in_two_splits_stops_the_run_before_anything_is_cut(tmp_path, monkeypatch):
@@ -189,6 +198,14 @@ def test_weights_that_saw_a_test_person_stop_the_run_before_anything_is_cut(tmp_
         with pytest.raises(LeakageError, match=r"test person in imported weights \(1\): X/s5") as caught:
             prepared_of(people_of(tmp_path / str(len(change))), tmp_path, *change, pretraining=imported(weights))
         assert "other weights" in caught.value.fix
+
+
+def test_the_audit_offers_for_leaking_weights_what_mends_them(tmp_path, weights):
+    write_provenance(trained_on("theirs", ["X/s5"], []), {weights: sha256_of(weights)})
+    found = audit_experiment(people_of(tmp_path).experiment(pretraining=imported(weights)), tmp_path / "runs")
+    does = what_a_run_does(found.rollover, found.report)
+    assert "Take other weights" in does
+    assert "exclude_from_training" not in does
 
 
 def test_weights_that_saw_a_test_image_under_another_name_stop_the_run(tmp_path, weights):

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from brainage_ray.config import BidsSource
-from brainage_ray.data.sources.fields import DAYS_A_YEAR, parse_age, parse_date, parse_sex
+from brainage_ray.data.sources.fields import DAYS_A_YEAR, number_or_none, parse_age, parse_date, parse_sex
 from brainage_ray.data.sources.rows import Layout, Row, read_rows
 from brainage_ray.errors import MetadataError
 
@@ -163,10 +163,10 @@ def _elapsed_years(rows: Sequence[Row], own: Row | None) -> float | None:
 
 
 def _number(text: str, where: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise MetadataError(f'{where}: "{text}" is not a number', "Correct it, or write n/a.") from None
+    number = number_or_none(text)
+    if number is None:
+        raise MetadataError(f'{where}: "{text}" is not a number', "Correct it, or write n/a.")
+    return number
 
 
 def _units_a_year(path: Path) -> float:

@@ -25,15 +25,22 @@ def parse_age(text: str, where: str) -> float:
     Raises:
         MetadataError: it is not a number from 0 to 120.
     """
-    try:
-        age = float(text)
-    except ValueError:
+    age = number_or_none(text)
+    if age is None:
         problem = f'{where}: the age is "{text}", which is not a number'
-        raise MetadataError(problem, "Give years with a point for decimals, or take the scan out.") from None
+        raise MetadataError(problem, "Give years with a point for decimals, or take the scan out.")
     if not 0 <= age <= OLDEST_YEARS:
         problem = f"{where}: the age is {text} years, which is not between 0 and {OLDEST_YEARS:g}"
         raise MetadataError(problem, "Give years, not months or days, or take the scan out.")
     return age
+
+
+def number_or_none(text: str) -> float | None:
+    """Return the number that a text is, None where it is none; unlike Python, 7_1 is none."""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
 
 
 def parse_sex(text: str, where: str) -> str:

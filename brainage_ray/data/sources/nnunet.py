@@ -58,7 +58,7 @@ class NnUnet:
             with findings.rejecting(case, case):
                 findings.take(self._case(case, channels, ending, classes))
         wanted = about.get("numTraining")
-        if wanted is not None and wanted != len(cases):
+        if wanted is not None and str(wanted) != str(len(cases)):
             reason = f"nnunet: {root / 'dataset.json'} says numTraining {wanted}, but there are {len(cases)} cases"
             findings.reject(f"{reason}. Get those that are missing, or correct the number.", "dataset.json")
         return findings.found()

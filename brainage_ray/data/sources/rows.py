@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,15 +81,19 @@ def read_rows(path: Path, layout: Layout) -> list[Row]:
 
 
 def read_column(path: Path, setting: str) -> list[tuple[int, str]]:
-    """Return (line, first value) of each line of a CSV that is not empty, the first line too.
+    """Return (line, first value) of each line that is not empty, the first too, whatever is between its values.
 
     Raises:
         MetadataError: there is no such file, or it is no text in UTF-8.
     """
     with _reading(path, setting):
         lines = io.StringIO(_decode(path.read_bytes(), None))
-        values = ((number, line.split(",")[0].strip().strip('"').strip()) for number, line in enumerate(lines, start=1))
+        values = ((number, _first(line)) for number, line in enumerate(lines, start=1))
         return [(number, value) for number, value in values if value]
+
+
+def _first(line: str) -> str:
+    return re.split(r"[,;\t]", line, maxsplit=1)[0].strip().strip('"').strip()
 
 
 @contextmanager
@@ -171,7 +176,7 @@ def _decode(content: bytes, encoding: str | None) -> str:
 def _check_columns(path: Path, names: Sequence[str], layout: Layout) -> None:
     wanted = _SEPARATORS[layout.separator]
     for mark, name in _SEPARATORS.items():
-        if len(names) == 1 and len(layout.required) > 1 and name != wanted and mark in names[0]:
+        if len(names) == 1 and names[0] not in layout.required and name != wanted and mark in names[0]:
             fix = f"Save it with {wanted}, and with a decimal point in the ages (in a spreadsheet: under English)."
             raise MetadataError(f"{path} has {name} between its values, not {wanted}", fix)
     for column in layout.required:
