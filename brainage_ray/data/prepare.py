@@ -82,8 +82,8 @@ def prepare_scan(scan: Scan, config: PreprocessingConfig, cache: Path) -> Prepar
     stem = cache / key[:2] / key
     if (found := _find(stem)) is not None:
         return found
-    known = {"sha256": sha256, "contents": list(contents_of(scan)), "steps": list(steps)}
-    return _write(stem, preprocess_scan(scan, config), known)
+    slices = preprocess_scan(scan, config)  # first: it says in words what is wrong with a file
+    return _write(stem, slices, {"sha256": sha256, "contents": list(contents_of(scan)), "steps": list(steps)})
 
 
 def _sha256(scan: Scan) -> str:

@@ -79,4 +79,5 @@ def robust_z(values: np.ndarray) -> np.ndarray:
     deviation = np.abs(known - np.median(known))
     spread = np.median(deviation) / _NORMAL_MAD or deviation.mean() / _NORMAL_MEAN_DEVIATION
     centred = values - np.median(known)
-    return centred / spread if spread > 0 else np.where(np.isnan(values), math.nan, 0.0)
+    with np.errstate(over="ignore"):  # infinitely far, where nearly all are the same
+        return centred / spread if spread > 0 else np.where(np.isnan(values), math.nan, 0.0)

@@ -212,6 +212,7 @@ def _prepare(session: Session, found: Found, folder: Path) -> None:
     if cases:
         write_store(folder / "segmentation", cases, "segmentation", preprocessing)
     ledger.write(folder / LEDGER)  # last
+    (session.folder / FAILED).unlink(missing_ok=True)  # of an earlier try
 
 
 def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | Exception]:

@@ -1,4 +1,4 @@
-"""The mark on every table of results where people leak, as published."""
+"""The mark on every table where people leak, as published."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def marked(table: Table, sentence: str) -> Table:
     """Return a table with the mark in its title, the sentence below it and in a column of its CSV.
 
     Args:
-        table: of results.
+        table: of a report.
         sentence: what leaks; empty: the table stays as it is.
     """
     if not sentence:

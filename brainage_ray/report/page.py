@@ -87,17 +87,15 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
     arms = list(inputs.experiment.arms)
     reference = read_reference()
     leak = inputs.audit.leak_sentence if inputs.audit else ""
-    pairs = pairs_table(inputs.summary)
-    results = [mae_table(inputs, reference), delta_table(inputs.summary, reference)]
-    return {
+    content = {
         "experiment": inputs.experiment,
         "provenance": inputs.provenance,
         "arm_names": {arm: f"arm{i % len(PALETTE)}" for i, arm in enumerate(arms)},
         "sentences": summary_sentences(inputs),
         "leak": leak,
-        "results": [marked(table, leak) for table in results],
-        "pairs": marked(pairs, leak) if pairs else None,
-        "statistics": [replace(t, tables=tuple(marked(table, leak) for table in t.tables)) for t in topics(inputs)],
+        "results": [mae_table(inputs, reference), delta_table(inputs.summary, reference)],
+        "pairs": pairs_table(inputs.summary),
+        "statistics": list(topics(inputs)),
         "settings": settings_table(inputs.studies),
         "transfers": transfers_table(inputs.transfers),
         "methods": methods(inputs),
@@ -107,7 +105,6 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
             reasons_table(inputs.ledger),
         ],
         "left_out": left_out_table(inputs.ledger),
-        "findings": findings_table(inputs.audit),
         "audit_sentence": audit_sentence(inputs.audit),
         "cases": _cases(inputs.cases or {}),
         "openings": openings_table(inputs),
@@ -117,6 +114,17 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "css": _resource("page.css"),
         **_plots(inputs, arms),
     }
+    # What leaks is what the findings say.
+    return {name: _marked(part, leak) for name, part in content.items()} | {"findings": findings_table(inputs.audit)}
+
+
+def _marked(part: Any, leak: str) -> Any:
+    """Mark every table in a part of the content where people leak."""
+    if isinstance(part, Table):
+        return marked(part, leak)
+    if isinstance(part, Topic):
+        return replace(part, tables=tuple(marked(table, leak) for table in part.tables))
+    return [_marked(one, leak) for one in part] if isinstance(part, list) else part
 
 
 def _plots(inputs: ReportInputs, arms: Sequence[str]) -> dict[str, Any]:

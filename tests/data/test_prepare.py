@@ -167,3 +167,16 @@ def test_a_case_with_a_segmentation_goes_in_as_released(tumour, config, tmp_path
     prepared = prepare_scan(tumour, wanted, tmp_path / "cache")
     assert prepared.steps == (f"slices {PREPROCESSING_VERSION}",)
     assert prepared.template_dice is None
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.ones((9, 9, 9), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])), "no colours"),
+        (np.ones((9, 9), np.float32), "not three dimensions"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_words_before_its_content_is_compared(array, words, config, tmp_path):
+    path = save(tmp_path / "a.nii.gz", array)
+    with pytest.raises(DataError, match=words):
+        prepare_scan(scan_of(path), config, tmp_path / "cache")

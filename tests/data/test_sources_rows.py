@@ -108,6 +108,11 @@ class TestParquet:
         frame.astype({"a": "Int64"}).to_parquet(tmp_path / "a.parquet")
         assert values(read_rows(tmp_path / "a.parquet", LAYOUT)) == [("1", "2020-01-02 00:00:00", "0.1"), ("", "", "")]
 
+    def test_whole_numbers_beside_a_gap_have_no_point(self, tmp_path):
+        frame = pd.DataFrame({"a": [1.0, None], "b": [2.0, float("inf")], "c": [71.0, 71.25]})
+        frame.to_parquet(tmp_path / "a.parquet")
+        assert values(read_rows(tmp_path / "a.parquet", LAYOUT)) == [("1", "2", "71"), ("", "inf", "71.25")]
+
     def test_rows_are_named_by_number(self, tmp_path):
         path = add_table(tmp_path, ".parquet")
         (tmp_path / "1.nii.gz").unlink()

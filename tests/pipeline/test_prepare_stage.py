@@ -143,6 +143,22 @@ def test_a_store_is_made_anew_when_its_ledger_does_not_tell_of_todays_rejections
     assert len(list((tmp_path / "runs" / "anew" / "store").iterdir())) == 1
 
 
+def test_the_list_of_what_failed_goes_when_it_is_no_longer_true(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainage_ray.pipeline.prepare.parallel_map", serial_map)
+    people_table(tmp_path)
+    source = {"kind": "table", "table": str(tmp_path / "people.csv"), "cohort": "X"}
+    experiment = experiment_of(tmp_path, [source], "again")
+    strict = experiment.model_copy(update={"data": experiment.data.model_copy(update={"max_failures": 0})})
+    begun = session_of(strict, tmp_path / "runs")
+    sound = (tmp_path / "s 3.nii.gz").read_bytes()
+    (tmp_path / "s 3.nii.gz").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"failed_scans\.csv"):
+        prepare(begun)
+    (tmp_path / "s 3.nii.gz").write_bytes(sound)
+    prepare(begun)
+    assert not (begun.folder / "failed_scans.csv").exists()
+
+
 def test_the_bar_skips_what_an_earlier_run_prepared(tmp_path, monkeypatch):
     monkeypatch.setattr("brainage_ray.pipeline.prepare.parallel_map", serial_map)
     people_table(tmp_path)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -116,8 +117,14 @@ def _parquet(path: Path, layout: Layout) -> Iterator[Row]:
     names = [str(name) for name in table.columns]
     _check_columns(path, names, layout)
     for number, values in enumerate(table.itertuples(index=False, name=None), start=1):
-        texts = ["" if pd.isna(value) is True else str(value).strip() for value in values]
+        texts = ["" if pd.isna(value) is True else _text_of(value) for value in values]
         yield Row(f"{path}, row {number}", number, dict(zip(names, texts, strict=True)))
+
+
+def _text_of(value: Any) -> str:
+    """Write a value as a CSV has it: a table with a gap keeps whole numbers as floats, but subject 1.0 is subject 1."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip()
 
 
 def _text(path: Path, layout: Layout) -> Iterator[Row]:
