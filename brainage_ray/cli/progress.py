@@ -21,6 +21,8 @@ from rich.text import Text
 
 WINDOW = 60
 """Steps that the pace is the mean of."""
+FIRST_SECONDS = 2.0
+"""Before that nothing is said of the pace."""
 
 
 class Pace:
@@ -43,9 +45,9 @@ class Pace:
             self._steps[0] = (now, 0)
 
     def per_minute(self, now: float) -> float | None:
-        """Return the pace; None before the first step. Where nothing more comes, it falls."""
-        done = sum(count for _, count in list(self._steps)[1:])
-        return 60 * done / max(now - self._steps[0][0], 1e-9) if done else None
+        """Return the pace; None before there is enough to tell by. Where nothing more comes, it falls."""
+        done, seconds = sum(count for _, count in list(self._steps)[1:]), now - self._steps[0][0]
+        return 60 * done / seconds if done and seconds >= FIRST_SECONDS else None
 
 
 class PaceColumn(ProgressColumn):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from brainage_ray.cli import progress
-from brainage_ray.cli.progress import WINDOW, Bars, Pace, shown_pace, shown_time
+from brainage_ray.cli.progress import FIRST_SECONDS, WINDOW, Bars, Pace, shown_pace, shown_time
 
 
 class Clock:
@@ -80,6 +80,13 @@ def test_the_pace_falls_while_nothing_comes(drawn, clock):
     assert "3.0/min, 0:31:20 left" in draw()
 
 
+def test_the_first_moment_says_nothing_of_the_pace():
+    pace = Pace(0.0)
+    pace.step(0.001, 1)
+    assert pace.per_minute(0.002) is None
+    assert pace.per_minute(60.0) == pytest.approx(1)
+
+
 def test_the_pace_is_that_of_the_last_steps():
     pace = Pace(0.0)
     for i in range(1000):
@@ -89,7 +96,7 @@ def test_the_pace_is_that_of_the_last_steps():
     assert pace.per_minute(100.0 + 30 * WINDOW) == pytest.approx(2)
 
 
-@given(st.lists(st.floats(0.01, 1000), min_size=1, max_size=WINDOW), st.integers(1, 9))
+@given(st.lists(st.floats(FIRST_SECONDS, 1000), min_size=1, max_size=WINDOW), st.integers(1, 9))
 def test_the_pace_is_steps_over_time(gaps, count):
     pace, now = Pace(5.0), 5.0
     assert pace.per_minute(now) is None

@@ -70,7 +70,7 @@ def people_of(folder: Path, *copies: tuple[str, str, int]) -> People:
     return people
 
 
-def cut_here(cluster, function, items, on_done=None, cpus_per_task=1.0):
+def cut_here(cluster, function, items, on_done=None, *_):
     """What parallel_map does, in this process."""
     outcomes = []
     for i, item in enumerate(items):
