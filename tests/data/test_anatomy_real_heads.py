@@ -16,7 +16,8 @@ from brainage_ray.data.prepare import prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION
 from brainage_ray.data.volumes import read_image
 
-HEADS = ("IXI202-HH-1526", "IXI556-HH-2452")
+HEAD = "IXI556-HH-2452"
+"""Of the eight, the one that comes out worst; `python -m benchmarks.preprocessing_chains` does all."""
 CONFIG = PreprocessingConfig(
     brain_extraction="template", registration="affine", slice_range_mm=(50.0, 130.0), slice_shape=(96, 80)
 )
@@ -24,10 +25,9 @@ CONFIG = PreprocessingConfig(
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-@pytest.mark.parametrize("name", HEADS)
-def test_a_real_head_comes_out_stripped_and_aligned(shared_data, tmp_path, monkeypatch, name):
-    path = shared_data / "ixi" / "t1_head" / f"{name}_T1.nii.gz"
-    brain, affine = read_image(shared_data / "ixi" / "t1_brain" / f"{name}_T1_brain.nii.gz")
+def test_a_real_head_comes_out_stripped_and_aligned(shared_data, tmp_path, monkeypatch):
+    path = shared_data / "ixi" / "t1_head" / f"{HEAD}_T1.nii.gz"
+    brain, affine = read_image(shared_data / "ixi" / "t1_brain" / f"{HEAD}_T1_brain.nii.gz")
     found = []
     refine = anatomy_extraction.refine
     monkeypatch.setattr(anatomy_extraction, "refine", lambda *arguments: found.append(refine(*arguments)) or found[-1])
@@ -45,7 +45,7 @@ def test_a_real_head_comes_out_stripped_and_aligned(shared_data, tmp_path, monke
 
 @pytest.mark.shared_data
 def test_a_real_brain_is_registered_to_the_same_bytes_again(shared_data):
-    image = Image(*read_image(shared_data / "ixi" / "t1_brain" / f"{HEADS[0]}_T1_brain.nii.gz"))
+    image = Image(*read_image(shared_data / "ixi" / "t1_brain" / f"{HEAD}_T1_brain.nii.gz"))
     config = PreprocessingConfig(registration="rigid", bias_correction="n4")
     first, again = (apply_anatomy(image, config) for _ in range(2))
     assert first.brain.array.tobytes() == again.brain.array.tobytes()
