@@ -19,7 +19,6 @@ from brainage_ray.config.experiment import (
     ImportedWeights,
     RefitConfig,
     ResourcesConfig,
-    SearchConfig,
     SegmentationPretraining,
     StatisticsConfig,
 )
@@ -35,6 +34,7 @@ from brainage_ray.config.model import (
     UNetConfig,
 )
 from brainage_ray.config.run import FitResult, TrainingRun, apply_params
+from brainage_ray.config.search import BudgetConfig, SearchConfig
 from brainage_ray.config.space import Parameter, SearchSpace, load_space
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "BackboneConfig",
     "BidsSource",
     "BratsSource",
+    "BudgetConfig",
     "DataConfig",
     "EvaluationConfig",
     "Experiment",

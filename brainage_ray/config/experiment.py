@@ -19,7 +19,7 @@ from brainage_ray.config.model import (
     UNetConfig,
     each_once,
 )
-from brainage_ray.config.space import SearchSpace
+from brainage_ray.config.search import SearchConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 Aggregate = Literal["median", "mean"]
@@ -74,31 +74,6 @@ class SegmentationPretraining(FrozenModel):
 
 
 PretrainingConfig = Annotated[ImportedWeights | SegmentationPretraining, Field(discriminator="kind")]
-
-
-class SearchConfig(FrozenModel):
-    """Ray Tune with Optuna, once per arm, on the validation split."""
-
-    space: SearchSpace
-    """What the search may change: a path of a YAML file, or the space itself."""
-    sampler: Literal["grid", "random", "tpe"] = "tpe"
-    """grid tries every combination of categorical parameters; tpe is Optuna's multivariate TPE."""
-    scheduler: Literal["none", "asha"] = "none"
-    """asha stops trials early that are not in the better half of those that came as far."""
-    grace_epochs: Annotated[int, Field(ge=1)] | None = None
-    """Epochs that asha gives every trial; default: a quarter of max_epochs, so that a warm-up is over."""
-    trials: Annotated[int, Field(ge=1)] = 20
-    """Trials per arm; not for grid, which has as many as it has points."""
-    seeds_per_trial: Annotated[int, Field(ge=1)] = 1
-    """Repeats of each trial, trained side by side; the trial's value is their mean."""
-    objective: Literal["validation_mae"] = "validation_mae"
-    """Mean absolute error of the scans' brain ages on the validation split, years."""
-    smooth_epochs: Annotated[int, Field(ge=1)] = 1
-    """Window of the moving average over the epochs' values, before the best epoch is taken."""
-    max_concurrent: Annotated[int, Field(ge=1)] | None = None
-    """Trials at a time; default: as many as the resources hold."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Of the sampler and of the trials' networks."""
 
 
 class RefitConfig(FrozenModel):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from brainage_ray.config.base import digest
-from brainage_ray.config.experiment import ResourcesConfig, SearchConfig
+from brainage_ray.config.experiment import ResourcesConfig
 from brainage_ray.config.run import InitialWeights, TrainingRun
+from brainage_ray.config.search import SearchConfig
 
 if TYPE_CHECKING:
     from brainage_ray.training.recorder import RunInfo
@@ -19,6 +20,10 @@ Failure = Literal["nan", "error", "lost", "interrupted"]
 """The training failed; it raised something unforeseen; its process died; its driver was stopped."""
 MACHINE: tuple[Failure, ...] = ("error", "lost")
 """What may be the machine's fault."""
+
+_NOT_IN_KEY = {
+    "trials", "max_concurrent", "start_from", "finalists", "finalist_seeds", "choice", "budget", "checkpoint_gib",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,14 @@ class StudyPlan:
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     initial: tuple[InitialWeights, ...] = ()
     """Weights that repeat i of a trial starts from, i modulo their number; none: as `run` says."""
+    first: tuple[Mapping[str, Any], ...] = ()
+    """Settings of the first trials, value by dotted path; the sampler draws those of the others."""
 
     @property
     def key(self) -> str:
-        """Digest of all that a trial's result depends on: neither the number of trials nor how many at a time."""
-        search = self.search.model_dump(mode="json", exclude={"trials", "max_concurrent"})
-        return digest(self.run.key, search, self._checksums)
+        """Digest of all that a trial's result depends on: not how many there are, nor what is made of them."""
+        search = self.search.model_dump(mode="json", exclude=_NOT_IN_KEY)
+        return digest(self.run.key, search, [dict(params) for params in self.first], self._checksums)
 
     @property
     def _checksums(self) -> list[str]:

@@ -21,8 +21,8 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
-from brainage_ray.config.experiment import SearchConfig
 from brainage_ray.config.run import apply_params
+from brainage_ray.config.search import SearchConfig
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.journal import (
     FAILURE,

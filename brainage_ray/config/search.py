@@ -1,0 +1,127 @@
+"""What a search does: who proposes trials, who stops them, how one of them is chosen, when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from brainage_ray.config.base import FrozenModel
+from brainage_ray.config.model import each_once
+from brainage_ray.config.space import CategoricalParameter, SearchSpace
+
+Sampler = Literal["grid", "random", "tpe", "gp", "cmaes", "nsga2"]
+Scheduler = Literal["none", "asha", "hyperband", "median", "pbt"]
+Objective = Literal["validation_mae", "validation_delta_auc"]
+
+LEARNS_FROM_COMPLETE = ("gp", "cmaes", "nsga2")
+"""Samplers that learn from trials that were trained to their end, and from no others."""
+
+
+class BudgetConfig(FrozenModel):
+    """When the search of an arm ends before its trials are through; what comes first counts."""
+
+    max_hours: Annotated[float, Field(gt=0)] | None = None
+    """Wall clock of the arm's search, over all its starts."""
+    max_gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """Sum over its trials of training time times the share of GPUs that a trial holds."""
+    max_trials: Annotated[int, Field(ge=1)] | None = None
+    """Finished trials, failed ones included."""
+    target_mae: Annotated[float, Field(gt=0)] | None = None
+    """A complete trial with a validation MAE as low as this, years, ends the search."""
+
+
+class SearchConfig(FrozenModel):
+    """Ray Tune with Optuna, once per arm, on the validation split."""
+
+    space: SearchSpace
+    """What the search may change: a path of a YAML file, or the space itself."""
+    start_from: Literal["paper"] | Path | None = None
+    """First trials: `paper` tries the published settings first; the folder of an earlier experiment, the best settings
+    of its arm of the same name, or of all of its arms where it has none of that name."""
+    sampler: Sampler = "tpe"
+    """grid tries every combination of categorical parameters; tpe is Optuna's multivariate TPE."""
+    scheduler: Scheduler = "none"
+    """asha stops trials early that are not in the better half of those that came as far."""
+    grace_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs that a scheduler gives every trial; default: a quarter of max_epochs, so that a warm-up is over."""
+    trials: Annotated[int, Field(ge=1)] = 20
+    """Trials per arm; not for grid, which has as many as it has points."""
+    seeds_per_trial: Annotated[int, Field(ge=1)] = 1
+    """Repeats of each trial, trained side by side; the trial's value is their mean."""
+    objective: Objective | Annotated[tuple[Objective, ...], Field(min_length=1), AfterValidator(each_once)] = (
+        "validation_mae"
+    )
+    """validation_mae: mean absolute error of the scans' brain ages on the validation split, years. With
+    validation_delta_auc beside it, in a list, also how well the brain-age delta tells AD from CN there."""
+    smooth_epochs: Annotated[int, Field(ge=1)] = 1
+    """Window of the moving average over the epochs' values, before the best epoch is taken."""
+    finalists: Annotated[int, Field(ge=0)] = 0
+    """Best trials that are trained again with fresh seeds before one is chosen; 0: chosen on the trials' own values."""
+    finalist_seeds: Annotated[int, Field(ge=2)] = 3
+    """Fresh seeds of each finalist."""
+    choice: Literal["best", "one_standard_error"] = "best"
+    """best takes the lowest validation MAE; one_standard_error the cheapest within one standard error of it."""
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    """Trials at a time; default: as many as the resources hold."""
+    workers_per_trial: Annotated[int, Field(ge=1)] = 1
+    """Ray Train workers that fit a trial together (DDP); 1 trains it in its own process."""
+    budget: BudgetConfig = BudgetConfig()
+    checkpoint_gib: Annotated[float, Field(gt=0)] = 20
+    """Disk that the checkpoints of an arm's trials may take, GiB."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the sampler and of the trials' networks."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is optimised, one or more."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        for problem in (_of_objectives(self), _of_scheduler(self), _of_space(self)):
+            if problem:
+                raise ValueError(problem)
+        return self
+
+
+def _of_objectives(search: SearchConfig) -> str:
+    if "validation_mae" not in search.objectives:
+        return "objective: validation_delta_auc alone is no brain age; write [validation_mae, validation_delta_auc]"
+    several = len(search.objectives) > 1
+    if several and search.scheduler != "none":
+        return (
+            f"scheduler: {search.scheduler} ranks trials by one value while they train, and objective has "
+            f"{len(search.objectives)}; set scheduler: none, or one objective"
+        )
+    if several and search.sampler == "cmaes":
+        return "sampler: cmaes moves one mean towards one objective; use nsga2, tpe or gp for several"
+    if not several and search.sampler == "nsga2":
+        return "sampler: nsga2 sorts trials by several objectives and objective has one; use tpe, gp or cmaes"
+    return ""
+
+
+def _of_scheduler(search: SearchConfig) -> str:
+    if search.scheduler == "none":
+        return ""
+    if search.sampler in LEARNS_FROM_COMPLETE:
+        return (
+            f"sampler: {search.sampler} learns from complete trials alone, so it would never know of those that "
+            f"{search.scheduler} stops or changes; use tpe, or scheduler: none"
+        )
+    if search.scheduler == "pbt" and search.sampler != "random":
+        return (
+            f"scheduler: pbt makes new settings itself, from those of better trials, and sampler: {search.sampler} "
+            f"would not be asked; set sampler: random, which draws the first ones"
+        )
+    return ""
+
+
+def _of_space(search: SearchConfig) -> str:
+    parameters = search.space.parameters
+    if search.sampler == "cmaes":
+        odd = [path for path, p in parameters.items() if isinstance(p, CategoricalParameter) or p.when]
+        if odd:
+            return f"sampler: cmaes moves numbers that every trial has, and {odd[0]} is a choice or has a when; use tpe"
+    return ""
