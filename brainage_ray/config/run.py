@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from brainage_ray.config.base import FrozenModel, digest
-from brainage_ray.config.data import Split
+from brainage_ray.config.data import Diagnosis, Split
 from brainage_ray.config.experiment import Aggregate
 from brainage_ray.config.model import BackboneConfig, TrainingConfig
 from brainage_ray.config.read import annotation_at, keys_at, nearest, validate
@@ -56,6 +56,9 @@ class TrainingRun(FrozenModel):
     """How a scan's slices become its brain age."""
     one_scan_per_subject: Literal["baseline", "all"] = "baseline"
     """Which scans of the validation split count for its MAE; all of the training splits' train."""
+    delta_diagnosis: Diagnosis | None = None
+    """After each epoch the brain-age delta is to tell people of the validation split with this diagnosis from those
+    whose diagnoses the run learns from: validation_delta_auc. None: that is not measured."""
     stop_after_epochs: Annotated[int, Field(ge=1)] | None = None
     """End here though the schedule is laid out for training.max_epochs; None: go to its end."""
     keep_weights: bool = True
@@ -76,7 +79,9 @@ class TrainingRun(FrozenModel):
         """Digest of all that the result depends on: not of paths, threads or device."""
         left_out = {"store", "folder", "threads", "device", "commit", "initial"}
         if self.validation_split is None:  # then nothing is scored
-            left_out |= {"aggregate", "one_scan_per_subject"}
+            left_out |= {"aggregate", "one_scan_per_subject", "delta_diagnosis"}
+        if self.delta_diagnosis is None:  # the key is that of a version without it
+            left_out |= {"delta_diagnosis"}
         data = self.model_dump(mode="json", exclude=left_out)
         return digest(TRAINING_VERSION, data, self.initial.sha256 if self.initial else None)
 

@@ -120,6 +120,8 @@ def _of_scheduler(search: SearchConfig) -> str:
 
 def _of_space(search: SearchConfig) -> str:
     parameters = search.space.parameters
+    if search.sampler == "grid" and search.start_from is not None:
+        return "sampler: grid tries every point, in its order; take start_from out, or use another sampler"
     if search.sampler == "cmaes":
         odd = [path for path, p in parameters.items() if isinstance(p, CategoricalParameter) or p.when]
         if odd:

@@ -52,6 +52,13 @@ class FloatParameter(_Range):
         """Tell whether a condition may wait for a value: not for one out of infinitely many."""
         return bool(self.low == value == self.high)
 
+    def nearest(self, value: Any) -> Choice | None:
+        """Return the value of the range that is nearest to a number; None where it is none."""
+        if not _is_number(value):
+            return None
+        inside = min(max(float(value), self.low), self.high)
+        return inside if self.step is None else _on_grid(inside, self.low, self.high, self.step)
+
 
 class IntParameter(_Range):
     """A whole number in [low, high]."""
@@ -78,6 +85,12 @@ class IntParameter(_Range):
         """Tell whether a trial may draw a value."""
         return value in range(self.low, self.high + 1, self.step or 1)
 
+    def nearest(self, value: Any) -> Choice | None:
+        """Return the value of the range that is nearest to a number; None where it is none."""
+        if not _is_number(value):
+            return None
+        return round(_on_grid(min(max(value, self.low), self.high), self.low, self.high, self.step or 1))
+
 
 class CategoricalParameter(FrozenModel):
     """One of a list."""
@@ -96,8 +109,41 @@ class CategoricalParameter(FrozenModel):
         """Tell whether a trial may draw a value."""
         return value in self.choices
 
+    def nearest(self, value: Any) -> Choice | None:
+        """Return a value that is among the choices; None for any other."""
+        return next((choice for choice in self.choices if choice == value), None)
 
-Parameter = Annotated[FloatParameter | IntParameter | CategoricalParameter, Field(discriminator="type")]
+
+class ConstantParameter(FrozenModel):
+    """One value, which all trials have."""
+
+    type: Literal["constant"]
+    value: Choice
+    when: dict[str, Choice] = {}
+    """Only where these config paths have these values."""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The value alone: a list of one."""
+        return (self.value,)
+
+    @property
+    def values(self) -> tuple[Choice, ...]:
+        """Probe values: the value."""
+        return (self.value,)
+
+    def can_be(self, value: Any) -> bool:
+        """Tell whether a trial may draw a value."""
+        return bool(value == self.value)
+
+    def nearest(self, value: Any) -> Choice | None:
+        """Return a value that is among the choices; None for any other."""
+        return next((choice for choice in self.choices if choice == value), None)
+
+
+Listed = CategoricalParameter | ConstantParameter
+"""Parameters with choices, of which a grid can be made."""
+Parameter = Annotated[FloatParameter | IntParameter | Listed, Field(discriminator="type")]
 
 
 class SearchSpace(FrozenModel):
@@ -127,6 +173,24 @@ class SearchSpace(FrozenModel):
                 found[path] = parameter
         return found
 
+    def nearest(self, settings: Mapping[str, Any], arm: Mapping[str, Any]) -> dict[str, Choice]:
+        """Return the point that is nearest to settings from elsewhere: numbers go to the nearest of their range.
+
+        Args:
+            settings: value by dotted path; paths that the space does not have are passed over.
+            arm: a training run as JSON, which conditions see below the settings.
+
+        Returns:
+            Value by dotted path, without the parameters whose setting is unknown or not among the choices: a sampler
+            draws those.
+        """
+        found: dict[str, Choice] = {}
+        for path, parameter in self.parameters.items():
+            known = all(found.get(named, look_up(arm, named)) == value for named, value in parameter.when.items())
+            if known and (value := parameter.nearest(settings.get(path))) is not None:
+                found[path] = value
+        return found
+
     def grid(self, arm: Mapping[str, Any]) -> dict[str, tuple[Choice, ...]]:
         """Return the choices of each parameter that a trial of an arm may have.
 
@@ -137,10 +201,10 @@ class SearchSpace(FrozenModel):
             ValueError: a parameter is not categorical, so that it has no grid.
         """
         active = self.active(arm)
-        endless = [path for path, p in active.items() if not isinstance(p, CategoricalParameter)]
+        endless = [path for path, p in active.items() if not isinstance(p, Listed)]
         if endless:
             raise ValueError(f"a grid needs type: categorical with choices, but {endless[0]} is a range")
-        return {path: p.values for path, p in active.items()}
+        return {path: p.choices for path, p in active.items() if isinstance(p, Listed)}
 
     def grid_size(self, arm: Mapping[str, Any]) -> int:
         """Return how many points the grid has for an arm, where no condition looks at another parameter."""
@@ -167,6 +231,16 @@ def load_space(path: Path) -> SearchSpace:
         ConfigError: the file is missing, or one of its keys or values is wrong.
     """
     return validate(SearchSpace, read_yaml(path), path)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _on_grid(value: float, low: float, high: float, step: float) -> float:
+    """Return the value of low, low + step, ... up to high that is nearest."""
+    last = int((high - low) / step + 1e-9)
+    return low + min(round((value - low) / step), last) * step
 
 
 def _can_be(path: str, value: Choice, arm: Mapping[str, Any], found: Mapping[str, Parameter]) -> bool:

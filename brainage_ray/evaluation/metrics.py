@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
 
 from brainage_ray.errors import DataError
 
@@ -54,6 +55,20 @@ def mean_absolute_error(brain_age: NDArray[Any], age: NDArray[Any]) -> float:
         where = int(np.flatnonzero(~np.isfinite(error))[0])
         raise DataError(f"scan {where} has brain age {predicted[where]} and age {true[where]}", "Look at that scan.")
     return float(error.mean())
+
+
+def delta_auc(patients: NDArray[Any], healthy: NDArray[Any]) -> float:
+    """Return how often a patient's brain-age delta is above a healthy person's: the area under the ROC curve.
+
+    Args:
+        patients: [n] deltas, years.
+        healthy: [m] deltas, years.
+
+    Returns:
+        Mann-Whitney's U / (n m) with equal deltas counted as half; 0.5 tells nothing, 1 all.
+    """
+    u = mannwhitneyu(patients, healthy, method="asymptotic").statistic
+    return float(u / (len(patients) * len(healthy)))
 
 
 def sample_sd(values: NDArray[Any] | Sequence[float]) -> float | None:

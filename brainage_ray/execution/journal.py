@@ -17,10 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 from brainage_ray.data.files import no_space
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.results import MACHINE, StudyResult, TrialResult
+from brainage_ray.execution.samplers import PLACE
 
 JOURNAL = "study.journal"
-PLACE, START, FAILURE = "place", "start", "failure"
-"""Names of a trial's attributes in the journal: its place in the study, the start that tried it, how it failed."""
+START, FAILURE = "start", "failure"
+"""Names of a trial's attributes in the journal, besides its place: the start that tried it, how it failed."""
 WANTED, STARTS = "wanted", "starts"
 """Names of the study's: the number of its trials, how often it was started."""
 TRIES = 3

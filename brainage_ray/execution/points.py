@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from brainage_ray.config.run import TrainingRun, apply_params
-from brainage_ray.config.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace, holds
+from brainage_ray.config.space import FloatParameter, IntParameter, Listed, Parameter, SearchSpace, holds
 from brainage_ray.errors import ConfigError
 
 
@@ -49,23 +49,23 @@ def grid_points(space: SearchSpace, run: TrainingRun) -> list[dict[str, Any]]:
 def _with_choices(
     point: Mapping[str, Any],
     path: str,
-    parameter: FloatParameter | IntParameter | CategoricalParameter,
+    parameter: Parameter,
     run: TrainingRun,
 ) -> list[dict[str, Any]]:
     if not holds(parameter.when, apply_params(run, point).to_json()):
         return [dict(point)]
-    if not isinstance(parameter, CategoricalParameter):
+    if not isinstance(parameter, Listed):
         raise ConfigError(
             f"a grid needs choices, but {path} is a range", "Give choices, or use sampler: random or tpe."
         )
     return [{**point, path: choice} for choice in parameter.choices]
 
 
-def _suggest(trial: optuna.Trial, path: str, parameter: FloatParameter | IntParameter | CategoricalParameter) -> Any:
+def _suggest(trial: optuna.Trial, path: str, parameter: Parameter) -> Any:
     match parameter:
-        case CategoricalParameter():
-            return trial.suggest_categorical(path, parameter.choices)
         case IntParameter():
             return trial.suggest_int(path, parameter.low, parameter.high, step=parameter.step or 1, log=parameter.log)
         case FloatParameter():
             return trial.suggest_float(path, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+        case _:
+            return trial.suggest_categorical(path, parameter.choices)

@@ -10,9 +10,8 @@ complete trial tries those again too: its machines may be better.
 
 from __future__ import annotations
 
-import random
 import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,11 +21,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from brainage_ray.config.run import apply_params
-from brainage_ray.config.search import SearchConfig
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.journal import (
     FAILURE,
-    PLACE,
     START,
     STARTS,
     WANTED,
@@ -39,9 +36,7 @@ from brainage_ray.execution.journal import (
 )
 from brainage_ray.execution.points import draw, grid_points
 from brainage_ray.execution.results import MACHINE, Failure, StudyPlan, StudyResult, best_of, moving_average
-
-REDUCTION = 2
-"""At each rung, after the grace and at each doubling of the epochs, the better half goes on."""
+from brainage_ray.execution.samplers import PLACE, make_pruner, make_sampler
 
 
 @dataclass
@@ -81,7 +76,7 @@ class Study:
         self._plan.folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock_study(self._plan.folder)
         try:
-            self._study = open_study(self._plan.folder, _pruner(self._plan))
+            self._study = open_study(self._plan.folder, make_pruner(self._plan.search, self._plan.run.epochs))
             self._check_key()
             self._study.set_user_attr(WANTED, self.wanted)
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -115,7 +110,7 @@ class Study:
         number = self._open.pop(0)
         passed = max((trial.last_step or 0 for trial in self._places().get(number, ())), default=0)
         with _experimental():
-            self._study.sampler = _sampler(self._plan.search, number, self._fixed.get(number))
+            self._study.sampler = make_sampler(self._plan.search, number, self._fixed.get(number))
             handle = self._study.ask()
             handle.set_user_attr(PLACE, number)
             handle.set_user_attr(START, self._start)
@@ -173,7 +168,8 @@ class Study:
         places = [p for p in range(self.wanted) if p not in tried or not is_answered(tried[p], self._since)]
         if self._points is not None:
             return places, dict(enumerate(self._points))
-        return places, {place: dict(tried[place][-1].params) for place in places if place in tried}
+        first = {place: dict(params) for place, params in enumerate(self._plan.first)}
+        return places, first | {place: dict(tried[place][-1].params) for place in places if place in tried}
 
     def _places(self) -> dict[int, list[FrozenTrial]]:
         return read_places(self._study, self.wanted)
@@ -187,45 +183,6 @@ def count_trials(plan: StudyPlan) -> int:
 def _note(trial: OpenTrial, **attributes: Any) -> None:
     for name, value in attributes.items():
         trial.handle.set_user_attr(name, value)
-
-
-def _sampler(search: SearchConfig, place: int, fixed: dict[str, Any] | None) -> optuna.samplers.BaseSampler:
-    """Seed each place on its own, so that a restart neither repeats nor changes what it draws."""
-    seed = random.Random(f"{search.seed}/{place}").getrandbits(32)
-    sampler: optuna.samplers.BaseSampler
-    if search.sampler == "tpe":
-        sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-    else:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.PartialFixedSampler(fixed, sampler) if fixed else sampler
-
-
-def _pruner(plan: StudyPlan) -> optuna.pruners.BasePruner:
-    """Asynchronous successive halving (Li et al. 2020) that reads the study, so that a restart knows the rungs."""
-    if plan.search.scheduler == "none":
-        return optuna.pruners.NopPruner()
-    epochs = plan.run.epochs
-    grace = plan.search.grace_epochs or max(1, epochs // 4, min(plan.search.smooth_epochs, epochs // 2))
-    return _Halving(min_resource=grace, reduction_factor=REDUCTION)
-
-
-class _Halving(optuna.pruners.SuccessiveHalvingPruner):  # type: ignore[misc]
-    """Does not compare a trial with failed ones: an interrupted trial would stop the one that is put in its place."""
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Tell whether the trial is to stop."""
-        return bool(super().prune(_WithoutFailed(study), trial))
-
-
-class _WithoutFailed(optuna.Study):  # type: ignore[misc]
-    """A view of a study."""
-
-    def __init__(self, study: optuna.Study) -> None:
-        self.__dict__.update(vars(study))
-
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """Return the trials that have not failed."""
-        return [trial for trial in super().get_trials(deepcopy, states) if trial.state != TrialState.FAIL]
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from brainage_ray.pipeline.results import Results, publish
 from brainage_ray.pipeline.search import search
 from brainage_ray.pipeline.session import open_session
 from brainage_ray.pipeline.stages import check_stage
+from brainage_ray.pipeline.starting_points import check_first_trials
 from brainage_ray.pipeline.statistics import analyse_results
 
 
@@ -66,6 +67,7 @@ def run_experiment(
     with open_session(experiment, workspace, address, progress or Silent()) as session:
         if until != "prepare":
             check_local_weights(session)
+            check_first_trials(experiment)
         prepared = prepare(session)
         session.tracking.tags["data_hash"] = prepared.data_hash
         if until == "prepare":

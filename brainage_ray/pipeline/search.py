@@ -12,6 +12,7 @@ from brainage_ray.pipeline.pretrain import Pretrained
 from brainage_ray.pipeline.runs import this_commit
 from brainage_ray.pipeline.select import Selected, select
 from brainage_ray.pipeline.session import Session
+from brainage_ray.pipeline.starting_points import first_trials
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ def age_run(session: Session, prepared: Prepared, arm: ArmConfig) -> TrainingRun
 
 def study_plan(session: Session, prepared: Prepared, pretrained: Pretrained, name: str) -> StudyPlan:
     """Return all that the study of an arm needs; its folder is named by what it depends on."""
-    arm = session.experiment.arms[name]
+    experiment, arm = session.experiment, session.experiment.arms[name]
+    run = age_run(session, prepared, arm)
     plan = StudyPlan(
-        arm=name, run=age_run(session, prepared, arm), search=session.experiment.search, folder=Path(),
-        resources=session.experiment.resources, initial=pretrained.initial(arm.backbone, arm.pretraining),
+        arm=name, run=run, search=experiment.search, folder=Path(), resources=experiment.resources,
+        initial=pretrained.initial(arm.backbone, arm.pretraining), first=first_trials(experiment, name, run),
     )  # fmt: skip
     return replace(plan, folder=session.folder / "search" / f"{name}-{plan.key}")
 

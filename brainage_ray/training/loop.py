@@ -23,7 +23,7 @@ from brainage_ray.errors import TrialFailed
 from brainage_ray.models import load_encoder, read_weights
 from brainage_ray.models.backbone import Backbone
 from brainage_ray.training.augment import Augmentation
-from brainage_ray.training.batches import Batch
+from brainage_ray.training.batches import Batch, Slices
 from brainage_ray.training.checkpoint import read_checkpoint, read_result, write_checkpoint, write_result
 from brainage_ray.training.device import device_name, resolve_device, runtime
 from brainage_ray.training.distributed import (
@@ -125,6 +125,7 @@ class _Training:
         self.run, self.device = run, device
         self.train_slices = open_slices(run, run.train_splits, device)
         self.validation_slices = open_slices(run, [run.validation_split], device) if run.validation_split else None
+        self.patients = _patients(run, device)
         self.task = build_task(run, self.train_slices)
         with seeded(run.seed, "init"):
             self.model = self.task.build()
@@ -153,7 +154,7 @@ class _Training:
         try:
             rate, losses = self._train_epoch(epoch)
             align_buffers(self.model)
-            score = self.task.score(self.model, self.validation_slices) if self.validation_slices else Score({})
+            score = self._score()
         except torch.OutOfMemoryError as error:
             raise TrialFailed(
                 f"the memory of {device_name(self.device)} is too small for training.batch_size "
@@ -169,6 +170,11 @@ class _Training:
         if score.slice_years is not None:
             self.slice_years.append(torch.from_numpy(score.slice_years))
         return metrics
+
+    def _score(self) -> Score:
+        if self.validation_slices is None:
+            return Score({})
+        return self.task.score(self.model, self.validation_slices, self.patients)
 
     def _train_epoch(self, epoch: int) -> tuple[float, Tensor]:
         """Return the last step's learning rate, and the sum of the losses of this worker's slices."""
@@ -240,6 +246,14 @@ class _Training:
         )
         years = torch.stack(self.slice_years).numpy() if self.slice_years else None
         return from_first(lambda: write_result(self.run, fit, self.model, years), self.device)
+
+
+def _patients(run: TrainingRun, device: torch.device) -> Slices | None:
+    """Return the validation scans that the delta is to tell from healthy ones; None where it is not measured."""
+    if run.delta_diagnosis is None or run.validation_split is None:
+        return None
+    training = run.training.model_copy(update={"diagnoses": (run.delta_diagnosis,)})
+    return open_slices(run.model_copy(update={"training": training}), [run.validation_split], device)
 
 
 def _transfer(model: nn.Module, initial: InitialWeights) -> TransferCounts:

@@ -19,7 +19,7 @@ from brainage_ray.config.run import TrainingRun
 from brainage_ray.data.store import StoredSplit
 from brainage_ray.errors import DataError
 from brainage_ray.evaluation.aggregate import aggregate_slices
-from brainage_ray.evaluation.metrics import mean_absolute_error
+from brainage_ray.evaluation.metrics import delta_auc, mean_absolute_error
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.models import build_age_model, build_segmentation_model
 from brainage_ray.training.batches import Batch, Slices
@@ -64,8 +64,8 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean loss of a batch, a float32 scalar."""
 
-    def score(self, model: nn.Module, slices: Slices) -> Score:
-        """Return what the network makes of a split."""
+    def score(self, model: nn.Module, slices: Slices, patients: Slices | None = None) -> Score:
+        """Return what the network makes of a split; patients are scans of it that are scored besides."""
 
 
 @dataclass(frozen=True)
@@ -87,22 +87,38 @@ class AgeTask:
         mean, sd = self.target
         return AGE_LOSSES[self.run.training.loss](output.float(), (batch.ages - mean) / sd)
 
-    def score(self, model: nn.Module, slices: Slices) -> Score:
-        """Return validation_mae: of the brain ages of the scans that count, years, as the test's is made."""
+    def score(self, model: nn.Module, slices: Slices, patients: Slices | None = None) -> Score:
+        """Return validation_mae, years, of the brain ages of the scans that count, as the test's is made.
+
+        With patients also validation_delta_auc: how well the delta (brain age - age) tells them from the others.
+        """
+        years = self._slice_years(model, slices)
+        theirs = self._slice_years(model, patients) if patients is not None else None
+        if not all(np.isfinite(values).all() for values in (years, theirs) if values is not None):
+            return Score({"validation_mae": float("nan")})
+        brain_age, age = self._counted(years, slices)
+        metrics = {"validation_mae": mean_absolute_error(brain_age, age)}
+        if patients is not None and theirs is not None:
+            patients_age, their_age = self._counted(theirs, patients)
+            metrics["validation_delta_auc"] = delta_auc(patients_age - their_age, brain_age - age)
+        return Score(metrics, years)
+
+    def _slice_years(self, model: nn.Module, slices: Slices) -> NDArray[np.float32]:
+        """Return the age of each slice [n_slices], years, on all workers, each of which reads a share."""
         values = torch.zeros(len(slices), device=slices.device)
         rows = _own_rows(slices)
         bf16 = self.run.training.precision == "bf16"
         values[torch.from_numpy(rows).to(slices.device)] = predict_rows(model, slices, rows, bf16)
         found = sum_over_workers(values).cpu().numpy()
-        if not np.isfinite(found).all():
-            return Score({"validation_mae": float("nan")})
         mean, sd = self.target
-        years = np.asarray(found * sd + mean, dtype=np.float32)
-        ages = aggregate_slices(years, slices.split.slice_scan, len(slices.split.scans), self.run.aggregate)
+        return np.asarray(found * sd + mean, dtype=np.float32)
+
+    def _counted(self, years: NDArray[np.float32], slices: Slices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return brain age and age, years, of the scans that count."""
         scans = slices.split.scans.reset_index(drop=True)
+        ages = aggregate_slices(years, slices.split.slice_scan, len(scans), self.run.aggregate)
         counts = (baseline_scans(scans) if self.run.one_scan_per_subject == "baseline" else scans).index.to_numpy()
-        truth = scans["age_years"].to_numpy(dtype=np.float64)
-        return Score({"validation_mae": mean_absolute_error(ages[counts], truth[counts])}, years)
+        return ages[counts], scans["age_years"].to_numpy(dtype=np.float64)[counts]
 
 
 @dataclass(frozen=True)
@@ -132,7 +148,7 @@ class SegmentationTask:
         losses = [self.criterion(outputs[i].float(), labels[..., :: 2**i, :: 2**i]) for i in levels]
         return torch.stack([loss * 2.0**-i for i, loss in enumerate(losses)]).sum() / sum(2.0**-i for i in levels)
 
-    def score(self, model: nn.Module, slices: Slices) -> Score:
+    def score(self, model: nn.Module, slices: Slices, patients: Slices | None = None) -> Score:
         """Return validation_dice_<class>, each over all slices at once, and validation_dice_mean.
 
         A class that is neither there nor found has a Dice of 1.

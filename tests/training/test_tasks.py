@@ -84,6 +84,30 @@ def test_the_mae_is_of_scans_in_years_by_the_runs_rule(tmp_path: Path, rule, exp
 
 
 @pytest.mark.parametrize(("counted", "expected"), [("baseline", 5.0), ("all", 7.5)])
+def test_the_delta_tells_patients_by_how_often_theirs_is_larger(tmp_path: Path):
+    validation = {"train": [50.0, 70.0], "validation": [70.0, 58.0, 60.0, 60.0]}
+    split = age_store(tmp_path / "store", validation, ("CN", "AD")).split("validation")
+    healthy, patients = (split.take(split.scans["diagnosis"].eq(group).to_numpy()) for group in ("CN", "AD"))
+    task = task_of(
+        age_store(tmp_path / "other", validation), tmp_path, {"target": {"mean_years": 60.0, "sd_years": 10.0}}
+    )
+    model = Answer(lambda images: torch.zeros(len(images)))  # 60 years
+    score = task.score(model, load_slices(healthy, CPU), load_slices(patients, CPU))
+    # deltas: healthy -10 and 0, patients 2 and 0; of four pairs three are above and one is equal
+    assert score.metrics == {"validation_mae": 5.0, "validation_delta_auc": 3.5 / 4}
+    assert len(score.slice_years) == len(healthy.slice_scan)
+
+
+@pytest.mark.parametrize("bad", ["healthy", "patients"])
+def test_a_patient_without_a_finite_age_gives_no_metric_that_is_one(tmp_path: Path, bad: str):
+    store = age_store(tmp_path / "store", {"train": [50.0, 70.0], "validation": [70.0, 60.0]})
+    task = task_of(store, tmp_path)
+    slices = load_slices(store.split("validation"), CPU)
+    values = iter([torch.nan, 0.0] if bad == "healthy" else [0.0, torch.nan])
+    model = Answer(lambda images: torch.full((len(images),), next(values)))
+    assert np.isnan(task.score(model, slices, slices).metrics["validation_mae"])
+
+
 def test_a_later_visit_counts_for_the_mae_only_where_the_test_counts_it(tmp_path: Path, counted, expected):
     store = age_store(tmp_path / "store", {"train": [50.0, 70.0], "validation": [70.0, 65.0]})
     split = store.split("validation")
