@@ -168,6 +168,15 @@ class Experiment(FrozenModel):
         return self
 
     @model_validator(mode="after")
+    def _delta_is_of_others(self) -> Self:
+        if self.search.delta_is_objective and "AD" in self.training.diagnoses:
+            raise ValueError(
+                "search.objective has validation_delta_auc, which tells AD from those that the model learns from, and "
+                "training.diagnoses has AD; take one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_gpu_a_rank(self) -> Self:
         gpus = self.resources.gpus_per_worker
         jobs: dict[str, RefitConfig | SegmentationPretraining] = {"refit": self.refit} | {

@@ -78,6 +78,11 @@ class SearchConfig(FrozenModel):
         """What is optimised, one or more."""
         return (self.objective,) if isinstance(self.objective, str) else self.objective
 
+    @property
+    def delta_is_objective(self) -> bool:
+        """Tell whether trials are also to be good at telling AD from CN."""
+        return "validation_delta_auc" in self.objectives
+
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         for problem in (_of_objectives(self), _of_scheduler(self), _of_space(self)):
@@ -89,6 +94,8 @@ class SearchConfig(FrozenModel):
 def _of_objectives(search: SearchConfig) -> str:
     if "validation_mae" not in search.objectives:
         return "objective: validation_delta_auc alone is no brain age; write [validation_mae, validation_delta_auc]"
+    if search.objectives[0] != "validation_mae":
+        return "objective: write validation_mae first; a trial's best epoch is that of its MAE"
     several = len(search.objectives) > 1
     if several and search.scheduler != "none":
         return (

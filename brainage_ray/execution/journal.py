@@ -43,11 +43,13 @@ def lock_study(folder: Path) -> FileLock:
     return lock
 
 
-def open_study(folder: Path, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+def open_study(folder: Path, pruner: optuna.pruners.BasePruner, directions: Sequence[str]) -> optuna.Study:
     """Open the study of a folder to write, or begin it; only with its lock."""
     _mend(folder / JOURNAL)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(study_name=JOURNAL, storage=_storage(folder), pruner=pruner, load_if_exists=True)
+    return optuna.create_study(
+        study_name=JOURNAL, storage=_storage(folder), pruner=pruner, directions=directions, load_if_exists=True
+    )
 
 
 def load_study_result(folder: Path, wanted: int | None = None) -> StudyResult | None:
@@ -124,6 +126,7 @@ def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> Trial
         seed_values=seed_values,
         best_value=noted.get("best_value"),
         best_epoch=noted.get("best_epoch"),
+        delta_auc=noted.get("delta_auc"),
         seconds=noted.get("seconds", 0.0),
         reason=noted.get("reason", ""),
     )

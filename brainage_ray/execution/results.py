@@ -82,6 +82,8 @@ class TrialResult:
     """Smallest moving average of `values`, years; None where there is none."""
     best_epoch: int | None = None
     """Epoch (1-based) at which the window of best_value ends."""
+    delta_auc: float | None = None
+    """How well the brain-age delta tells AD from CN at best_epoch, smoothed alike; where that is an objective."""
     seconds: float = 0.0
     """Time that the trial trained."""
     reason: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -32,6 +34,8 @@ def make_sampler(search: SearchConfig, place: int, fixed: Mapping[str, Any] | No
     """
     seed = random.Random(f"{search.seed}/{place}").getrandbits(32)
     sampler = _SAMPLERS[search.sampler](search, seed)
+    if isinstance(sampler, _CmaEs):
+        sampler.place = place
     return optuna.samplers.PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
 
 
@@ -50,9 +54,23 @@ def make_pruner(search: SearchConfig, epochs: int) -> optuna.pruners.BasePruner:
             return _Hyperband(grace, epochs)
         case "median":
             # a trial is compared with complete ones alone, so that failed ones stop nothing
-            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=grace - 1)
+            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=grace)
         case _:
             return optuna.pruners.NopPruner()
+
+
+class _CmaEs(CmaEsSampler):  # type: ignore[misc]
+    """Draws by a trial's place, where Optuna's own goes by its number, which a trial that was cut off moves on."""
+
+    place = 0
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw the trial."""
+        placed = copy.copy(trial)
+        placed.number = self.place
+        return dict(super().sample_relative(study, placed, search_space))
 
 
 def _tpe(search: SearchConfig, seed: int) -> BaseSampler:
@@ -73,7 +91,7 @@ _SAMPLERS: dict[str, Callable[[SearchConfig, int], BaseSampler]] = {
     "random": lambda _, seed: RandomSampler(seed=seed),
     "tpe": _tpe,
     "gp": lambda _, seed: GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
-    "cmaes": lambda _, seed: CmaEsSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False),
+    "cmaes": lambda _, seed: _CmaEs(seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False),
     "nsga2": _nsga2,
 }
 

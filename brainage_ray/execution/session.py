@@ -61,7 +61,8 @@ class StudySession:
         if "failure" in report:
             return False
         self._recorder.epoch(self._key(trial), report["epoch"], report["metrics"])
-        if self._study.report(trial, report["epoch"], report["seed_values"]):
+        delta_auc = report["metrics"].get("validation_delta_auc")
+        if self._study.report(trial, report["epoch"], report["seed_values"], delta_auc):
             self._pruned.add(engine_id)
         return engine_id in self._pruned
 

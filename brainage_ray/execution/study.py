@@ -21,6 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from brainage_ray.config.run import apply_params
+from brainage_ray.config.search import SearchConfig
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.journal import (
     FAILURE,
@@ -52,6 +53,8 @@ class OpenTrial:
     """Epoch that an earlier try of it had reached: up to there the scheduler has let it through."""
     seed_values: list[tuple[float, ...]] = field(default_factory=list)
     """Validation MAE by epoch and seed, years."""
+    delta_aucs: list[float] = field(default_factory=list)
+    """How well the brain-age delta tells patients, by epoch, mean over the seeds; empty where that is no objective."""
 
     @property
     def values(self) -> list[float]:
@@ -76,7 +79,9 @@ class Study:
         self._plan.folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock_study(self._plan.folder)
         try:
-            self._study = open_study(self._plan.folder, make_pruner(self._plan.search, self._plan.run.epochs))
+            self._study = open_study(
+                self._plan.folder, make_pruner(self._plan.search, self._plan.run.epochs), _directions(self._plan.search)
+            )
             self._check_key()
             self._study.set_user_attr(WANTED, self.wanted)
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -117,14 +122,19 @@ class Study:
             params = draw(handle, self._plan.search.space, self._plan.run)
         return OpenTrial(number, params, apply_params(self._plan.run, params).epochs, handle, passed)
 
-    def report(self, trial: OpenTrial, epoch: int, seed_values: Sequence[float]) -> bool:
-        """Take down an epoch (1-based): a validation MAE per seed, years.
+    def report(
+        self, trial: OpenTrial, epoch: int, seed_values: Sequence[float], delta_auc: float | None = None
+    ) -> bool:
+        """Take down an epoch (1-based): a validation MAE per seed, years, and the delta's AUC where it is an objective.
 
         Returns:
             Whether the scheduler wants the trial to stop here. What it let through once it lets through again,
             though others may be better by now: a restart changes no choice.
         """
         trial.seed_values.append(tuple(seed_values))
+        if delta_auc is not None:
+            trial.delta_aucs.append(delta_auc)
+            return False  # Optuna takes no reports of several objectives, and nothing stops such trials
         value = moving_average(trial.values, self._plan.search.smooth_epochs)[-1]
         trial.handle.report(value, epoch)
         stop = epoch < trial.epochs and trial.handle.should_prune()
@@ -134,7 +144,11 @@ class Study:
         """Close a trial with its best value, years; return that."""
         best, epoch = best_of(trial.values, self._plan.search.smooth_epochs)
         _note(trial, seed_values=trial.seed_values, best_value=best, best_epoch=epoch, seconds=seconds)
-        if state == "complete":
+        if state == "complete" and trial.delta_aucs:
+            delta_auc = moving_average(trial.delta_aucs, self._plan.search.smooth_epochs)[epoch - 1]
+            _note(trial, delta_auc=delta_auc)
+            self._study.tell(trial.handle, (best, delta_auc))
+        elif state == "complete":
             self._study.tell(trial.handle, best)
         else:
             self._study.tell(trial.handle, state=TrialState.PRUNED)
@@ -178,6 +192,10 @@ class Study:
 def count_trials(plan: StudyPlan) -> int:
     """Return how many trials a study has: search.trials, or as many as its grid has points."""
     return len(grid_points(plan.search.space, plan.run)) if plan.search.sampler == "grid" else plan.search.trials
+
+
+def _directions(search: SearchConfig) -> list[str]:
+    return ["minimize" if objective == "validation_mae" else "maximize" for objective in search.objectives]
 
 
 def _note(trial: OpenTrial, **attributes: Any) -> None:

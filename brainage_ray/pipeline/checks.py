@@ -93,6 +93,12 @@ def require_scans(experiment: Experiment, scans: Iterable[tuple[str, str]]) -> N
                 f"The {split} split has no scan of {' or '.join(diagnoses)} ({key}); there are {_listed(there)}",
                 f"{_FIXES[experiment.data.split.rule]}, change {key}, or replace scans that failed.",
             )
+    if experiment.search.delta_is_objective and not there["validation", "AD"]:
+        raise DataError(
+            f"search.objective has validation_delta_auc, but the validation split has no scan of AD; there are "
+            f"{_listed(there)}",
+            f"{_FIXES[experiment.data.split.rule]}, or set search.objective: validation_mae.",
+        )
 
 
 def _listed(there: Counter[tuple[str, str]]) -> str:

@@ -31,7 +31,7 @@ def age_run(session: Session, prepared: Prepared, arm: ArmConfig) -> TrainingRun
         store=prepared.age.folder, store_hash=prepared.age.content_hash,
         aggregate=experiment.evaluation.aggregate,
         one_scan_per_subject=experiment.evaluation.one_scan_per_subject, folder=Path(), keep_weights=False,
-        commit=this_commit(),
+        commit=this_commit(), delta_diagnosis="AD" if experiment.search.delta_is_objective else None,
     )  # fmt: skip
 
 

@@ -33,8 +33,21 @@ _EXTRACTIONS = {
 }
 _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum"}
 _LOSSES = {"mse": "mean squared error", "l1": "mean absolute error", "huber": "Huber loss"}
-_SAMPLERS = {"grid": "Every point of the grid", "random": "Random draws", "tpe": "Optuna's multivariate TPE"}
-_SCHEDULERS = {"none": "no trial stopped early", "asha": "ASHA stops the worse half of the trials early"}
+_SAMPLERS = {
+    "grid": "Every point of the grid",
+    "random": "Random draws",
+    "tpe": "Optuna's multivariate TPE",
+    "gp": "Optuna's Gaussian process",
+    "cmaes": "CMA-ES",
+    "nsga2": "NSGA-II",
+}
+_SCHEDULERS = {
+    "none": "no trial stopped early",
+    "asha": "ASHA stops the worse half of the trials early",
+    "hyperband": "Hyperband's brackets of halving stop trials early",
+    "median": "trials below the median of those before them are stopped early",
+    "pbt": "population-based training gives poor trials the weights and settings of good ones",
+}
 _BIAS = {"cole": "Cole's line (2018)", "de_lange": "de Lange and Cole's line (2020)"}
 _ORIGIN = {"grid": "the lowest slice of the template's grid upwards", "brain_top": "the top of the brain downwards"}
 
@@ -121,9 +134,13 @@ def _search(experiment: Experiment) -> str:
         f"One study an arm, all in the same space: {listed(list(search.space.parameters))}. "
         f"{_SAMPLERS[search.sampler]}, {_SCHEDULERS[search.scheduler]}, "
         f"{count(search.seeds_per_trial, 'seed')} a trial. The objective is the mean "
-        f"absolute error on the validation split{smooth}; it sets the number of epochs as well. The test split was "
-        "closed all the while."
+        f"absolute error on the validation split{smooth}{_delta(experiment)}; it sets the number of epochs as well. "
+        "The test split was closed all the while."
     )
+
+
+def _delta(experiment: Experiment) -> str:
+    return ", and how well the brain-age delta tells AD from CN there" if experiment.search.delta_is_objective else ""
 
 
 def _refit(experiment: Experiment) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from engine_plans import GRID, LR, LR_RANGE, Heard, make_plan
+from training_stores import age_store
 from training_stores import make_run as tiny_run
 
 from brainage_ray.config import TrainingRun
@@ -60,6 +61,22 @@ def test_a_grid_of_real_trainings(cluster: Cluster, ages: SliceStore, tmp_path: 
         assert {"train_loss", "validation_mae", "validation_mae_sd"} < set(heard_epochs[0][1])
     assert heard.states == ["complete"] * 2
     assert not (plan.folder / "ray").exists()
+
+
+@pytest.mark.slow
+def test_a_study_of_real_trainings_with_two_objectives(cluster: Cluster, tmp_path: Path):
+    ages = {"train": [50.0, 60.0, 70.0, 80.0] * 4, "validation": [55.0, 66.0, 64.0, 75.0]}
+    store = age_store(tmp_path / "store", ages, ("CN", "AD"))
+    search = {"sampler": "nsga2", "objective": ("validation_mae", "validation_delta_auc"), "seeds_per_trial": 2}
+    plan = make_plan(tmp_path, LR_RANGE, trials=3, **search)
+    run = tiny_run(store, tmp_path, {"max_epochs": 2}, keep_weights=False, delta_diagnosis="AD")
+    heard = Heard()
+    result = run_study(cluster, replace(plan, run=run), heard)
+    assert {trial.state for trial in result.trials} == {"complete"}
+    for trial in result.trials:
+        told = heard.epochs[f"{replace(plan, run=run).key}-{trial.number:04d}"][trial.best_epoch - 1][1]
+        assert trial.delta_auc == told["validation_delta_auc"]
+        assert trial.delta_auc in [i / 8 for i in range(9)]  # two seeds, two patients, two healthy people
 
 
 def test_a_study_stops_poor_trials_and_says_nothing(

@@ -83,7 +83,6 @@ def test_the_mae_is_of_scans_in_years_by_the_runs_rule(tmp_path: Path, rule, exp
     assert score.slice_years.tolist() == [60, 60, 60, 90] * 2
 
 
-@pytest.mark.parametrize(("counted", "expected"), [("baseline", 5.0), ("all", 7.5)])
 def test_the_delta_tells_patients_by_how_often_theirs_is_larger(tmp_path: Path):
     validation = {"train": [50.0, 70.0], "validation": [70.0, 58.0, 60.0, 60.0]}
     split = age_store(tmp_path / "store", validation, ("CN", "AD")).split("validation")
@@ -108,6 +107,7 @@ def test_a_patient_without_a_finite_age_gives_no_metric_that_is_one(tmp_path: Pa
     assert np.isnan(task.score(model, slices, slices).metrics["validation_mae"])
 
 
+@pytest.mark.parametrize(("counted", "expected"), [("baseline", 5.0), ("all", 7.5)])
 def test_a_later_visit_counts_for_the_mae_only_where_the_test_counts_it(tmp_path: Path, counted, expected):
     store = age_store(tmp_path / "store", {"train": [50.0, 70.0], "validation": [70.0, 65.0]})
     split = store.split("validation")
