@@ -226,15 +226,17 @@ with Cluster(cpus=2, gpus=0, folder=Path(sys.argv[2])) as cluster:
 
 
 def start_driver(folder: Path, sockets: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    search = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search)}
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(folder), str(sockets)], cwd=folder, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def wait_for(done: int, folder: Path) -> StudyResult:
-    while True:  # the test's own time limit ends it
+def wait_for(done: int, folder: Path, driver: subprocess.Popen[str]) -> StudyResult:
+    while True:
+        assert driver.poll() is None, driver.communicate()
         result = load_study_result(folder / "study")
         if result and sum(trial.state == "complete" for trial in result.trials) >= done:
             return result
@@ -273,7 +275,7 @@ def test_a_process_that_has_ended_has_no_children():
 def test_a_driver_that_is_interrupted_and_killed_loses_no_trial(tmp_path: Path, short_folder: Path):
     for number, done in ((signal.SIGINT, 2), (signal.SIGKILL, 5)):
         driver = start_driver(tmp_path, short_folder)
-        wait_for(done, tmp_path)
+        wait_for(done, tmp_path, driver)
         processes = children(driver.pid)
         driver.send_signal(number)
         _, errors = driver.communicate(timeout=120)
