@@ -19,6 +19,10 @@ TRAINING_VERSION = 1
 """Part of every run's key and of the key of every prediction. Raise it with any change of the code that changes what
 the same settings come to: a loss, an augmentation, a metric, the order of random numbers, a default of a network; or
 how a fitted model predicts. Then all that was made before is made again."""
+CHECKPOINT = "checkpoint.pt"
+"""In a run's folder: its state after the last finished epoch."""
+BEST = "best.safetensors"
+"""In the folder of a search trial's run: its weights after the trial's best epoch so far."""
 SEARCHABLE = ("training", "backbone")
 """Top-level keys of a training run that a search may change."""
 
@@ -63,6 +67,9 @@ class TrainingRun(FrozenModel):
     """End here though the schedule is laid out for training.max_epochs; None: go to its end."""
     keep_weights: bool = True
     """Write model.safetensors, and a checkpoint after each epoch, into folder."""
+    keep_best: bool = False
+    """Write a checkpoint after each epoch, the last included, from which training.checkpoint.keep_best takes the
+    weights of the best one. Both may be deleted later, and no result depends on them: so it is not in the key."""
     folder: Path
     """Where this run's files go."""
     team: Annotated[int, Field(ge=1)] = 1
@@ -77,7 +84,7 @@ class TrainingRun(FrozenModel):
     @property
     def key(self) -> str:
         """Digest of all that the result depends on: not of paths, threads or device."""
-        left_out = {"store", "folder", "threads", "device", "commit", "initial"}
+        left_out = {"store", "folder", "threads", "device", "commit", "initial", "keep_best"}
         if self.validation_split is None:  # then nothing is scored
             left_out |= {"aggregate", "one_scan_per_subject", "delta_diagnosis"}
         if self.delta_diagnosis is None:  # the key is that of a version without it

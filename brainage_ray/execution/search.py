@@ -73,10 +73,13 @@ def _run_open_trials(
     cluster: Cluster, plan: StudyPlan, study: Study, recorder: Recorder, epochs: EpochSource | None
 ) -> None:
     from brainage_ray.execution.session import StudySession
+    from brainage_ray.execution.trial_files import reserve
 
     session = StudySession(plan, study, recorder)
     try:
         at_once = concurrent_trials(cluster, plan, study.open_places)
+        if epochs is None:
+            session.files.reserved = reserve(plan, at_once)
         session.replay()
         _tune(plan, session, at_once, epochs)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ray import tune
@@ -23,7 +22,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         with self._session.noting():
             runs = self._session.begin(trial_id)
         if runs is not None:
-            return {"runs": json.dumps([run.model_dump_json() for run in runs])}
+            return self._session.config(runs)
         return Searcher.FINISHED if self._session.finished else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from brainage_ray.config.run import TrainingRun, apply_params
 from brainage_ray.errors import NoSpaceError
-from brainage_ray.execution.results import StudyPlan, TrialResult, equip
+from brainage_ray.execution.memory import GIB
+from brainage_ray.execution.results import MACHINE, StudyPlan, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
+from brainage_ray.execution.trial_files import TrialFiles, trial_folder
 from brainage_ray.training.recorder import Recorder, RunInfo, Status
 
 
@@ -27,6 +30,7 @@ class StudySession:
         self._flying: dict[str, OpenTrial] = {}
         self._last: dict[str, Mapping[str, Any]] = {}
         self._pruned: set[str] = set()
+        self.files = TrialFiles(plan.folder / "trials", plan.search.checkpoint_gib * GIB)
         self.problem: Exception | None = None
         """The first that was raised while the engine called: the engine itself makes text of it."""
 
@@ -41,8 +45,14 @@ class StudySession:
         if trial is None:
             return None
         self._flying[engine_id] = trial
+        self.files.begin(trial.number)
         self._recorder.started(trial_info(self._plan, trial.number, trial.params))
         return trial_runs(self._plan, trial.number, trial.params)
+
+    def config(self, runs: Sequence[TrainingRun]) -> dict[str, Any]:
+        """Return what a trial's process is told."""
+        texts = [run.model_dump_json() for run in runs]
+        return {"runs": json.dumps(texts), "smooth_epochs": self._plan.search.smooth_epochs}
 
     def hear(self, engine_id: str, report: Mapping[str, Any]) -> bool:
         """Take a report of a trial's process; return whether the trial is to stop.
@@ -60,6 +70,8 @@ class StudySession:
         self._last[engine_id] = report
         if "failure" in report:
             return False
+        if report["epoch"] <= len(trial.seed_values):  # the engine resumed it: told before
+            return engine_id in self._pruned
         self._recorder.epoch(self._key(trial), report["epoch"], report["metrics"])
         delta_auc = report["metrics"].get("validation_delta_auc")
         if self._study.report(trial, report["epoch"], report["seed_values"], delta_auc):
@@ -75,13 +87,16 @@ class StudySession:
         seconds = float(last.get("seconds", 0.0))
         if last.get("failure") or not self._ended(engine_id, trial):
             lost = "its process died; look for lack of memory"
-            again = self._study.fail(trial, last.get("failure", "lost"), last.get("reason", lost), seconds)
+            failure = last.get("failure", "lost")
+            again = self._study.fail(trial, failure, last.get("reason", lost), seconds)
             if not again:
                 self._recorder.finished(self._key(trial), "failed", {})
+                self.files.end(trial.number, "failed", None, may_go_on=failure in MACHINE)
             return
         state: Status = "pruned" if engine_id in self._pruned else "complete"
         best = self._study.tell(trial, "pruned" if state == "pruned" else "complete", seconds)
         self._recorder.finished(self._key(trial), state, {"best_validation_mae": best})
+        self.files.end(trial.number, state, best)
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -100,11 +115,12 @@ class StudySession:
         self._flying.clear()
 
     def replay(self) -> None:
-        """Tell the recorder of the trials that were answered before."""
+        """Tell the recorder of the trials that were answered before, and go on with the files that they left."""
         for trial in self._study.result().trials:
             if trial.state != "running":
                 self._recorder.started(trial_info(self._plan, trial.number, trial.params))
                 self._recorder.finished(trial_key(self._plan, trial.number), trial.state, _best(trial))
+                self.files.end(trial.number, trial.state, trial.best_value)
 
     def _ended(self, engine_id: str, trial: OpenTrial) -> bool:
         return engine_id in self._pruned or len(trial.seed_values) == trial.epochs
@@ -135,13 +151,14 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
     """
     resources = plan.resources
     run = equip(apply_params(plan.run, params), resources.cpus_per_trial, resources.gpus_per_trial)
-    folder = plan.folder / "trials" / f"{number:03d}"
+    folder = trial_folder(plan.folder / "trials", number)
     return [
         run.model_copy(
             update={
                 "seed": plan.search.seed + i,
                 "initial": plan.initial[i % len(plan.initial)] if plan.initial else run.initial,
                 "folder": folder / f"seed-{i}",
+                "keep_best": True,
             }
         )
         for i in range(plan.search.seeds_per_trial)

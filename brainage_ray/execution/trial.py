@@ -13,6 +13,8 @@ from ray import tune
 
 from brainage_ray.config.run import TrainingRun
 from brainage_ray.errors import NoSpaceError, TrialFailed
+from brainage_ray.execution.results import best_of
+from brainage_ray.execution.trial_files import keep_best
 
 EpochSource = Callable[[TrainingRun], Generator[Mapping[str, float], None, Any]]
 """As brainage_ray.training.loop.epochs: trains a run and yields each epoch's metrics."""
@@ -58,18 +60,23 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         """Let go of the models."""
         self._close()
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Save nothing: the runs keep what they need in their own folders."""
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Note the epoch: the runs keep what else they need in their own folders."""
+        return {"epoch": self._epoch}
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Load nothing."""
+        """Pass over the epochs that were reported before a scheduler paused the trial: the runs go on after them."""
+        while self._epoch < checkpoint["epoch"]:
+            self._train_epoch()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        runs = [TrainingRun.model_validate_json(text) for text in json.loads(config["runs"])]
-        self._epochs_wanted = runs[0].epochs
+        self._runs = [TrainingRun.model_validate_json(text) for text in json.loads(config["runs"])]
+        self._epochs_wanted = self._runs[0].epochs
+        self._smooth = config["smooth_epochs"]
         self._epoch, self._seconds = 0, 0.0
+        self._means: list[float] = []
         self._damaged = ""
-        self._progress = [self._source(run) for run in runs]
+        self._progress = [self._source(run) for run in self._runs]
 
     def _train_epoch(self) -> dict[str, Any]:
         metrics = [dict(next(progress)) for progress in self._progress]
@@ -77,6 +84,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         values = [float(each[OBJECTIVE]) for each in metrics]
         if not all(map(math.isfinite, values)):
             raise TrialFailed(f"the {OBJECTIVE} of epoch {self._epoch} is {values}")
+        self._means.append(statistics.fmean(values))
+        if best_of(self._means, self._smooth)[1] == self._epoch:
+            keep_best(self._runs, self._epoch)
         done = self._epoch >= self._epochs_wanted
         if done:
             self._close()

@@ -9,7 +9,7 @@ from brainage_ray.models.build import build_age_model, build_backbone, build_seg
 from brainage_ray.models.heads import AgeModel
 from brainage_ray.models.segmentation import SegmentationModel
 from brainage_ray.models.transfer import TransferReport, adapt_stem, load_encoder
-from brainage_ray.models.weights import fetch_weights, load_state, read_weights, save_state
+from brainage_ray.models.weights import fetch_weights, load_state, read_weights, save_state, save_tensors
 
 __all__ = [
     "AgeModel",
@@ -25,4 +25,5 @@ __all__ = [
     "load_state",
     "read_weights",
     "save_state",
+    "save_tensors",
 ]

@@ -37,7 +37,19 @@ def save_state(module: nn.Module, path: Path) -> str:
     Raises:
         NoSpaceError: the disk is full.
     """
-    content = save({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()})
+    return save_tensors(module.state_dict(), path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """Write tensors by name, as save_state does.
+
+    Returns:
+        SHA-256 of the file, 64 hex digits.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    content = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
     with _replacing(path) as part:
         part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()

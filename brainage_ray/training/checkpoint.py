@@ -1,4 +1,10 @@
-"""What a run leaves in its folder: checkpoint.pt while it trains, result.json and weights when it is done."""
+"""What a run leaves in its folder: checkpoint.pt while it trains, result.json and weights when it is done.
+
+Where a user finds weights: a final model's are `refit/<arm>/seed-<seed>-<key>/model.safetensors`, and a search trial's
+`search/<arm>-<key>/trials/<number>/seed-<repeat>/best.safetensors`, those after the trial's best epoch (`best_epoch`
+in the study). The latter stay as long as `search.checkpoint_gib` has room for them, the best trial's always. Both have
+the names of `models.build_age_model`, into which `models.load_state` reads them.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from brainage_ray.config.run import FitResult, TrainingRun
+from brainage_ray.config.run import BEST, CHECKPOINT, FitResult, TrainingRun
 from brainage_ray.data.files import atomic_write
 from brainage_ray.errors import WeightsError
-from brainage_ray.models import save_state
+from brainage_ray.models import save_state, save_tensors
 
-CHECKPOINT = "checkpoint.pt"
 RESULT = "result.json"
 WEIGHTS = "model.safetensors"
 ENCODER = "encoder.safetensors"
@@ -39,6 +44,19 @@ def write_checkpoint(run: TrainingRun, state: dict[str, Any]) -> None:
         file.write(buffer.getbuffer())
 
 
+def keep_best(run: TrainingRun, epoch: int) -> None:
+    """Write the weights of a run's last checkpoint to best.safetensors, where it is of this epoch (1-based).
+
+    Where the checkpoint is of a later one, this was done before an interruption.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    state = torch.load(run.folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
+    if state["key"] == run.key and len(state["curve"]) == epoch:
+        save_tensors(state["model"], run.folder / BEST)
+
+
 def read_checkpoint(run: TrainingRun) -> dict[str, Any] | None:
     """Return a run's state after its last finished epoch, on the CPU; None where there is none of this run.
 
@@ -59,6 +77,8 @@ def write_result(
     run: TrainingRun, fit: FitResult, model: nn.Module, slice_years: NDArray[np.float32] | None = None
 ) -> FitResult:
     """Write weights and what the validation slices were read as, then result.json, and drop the checkpoint.
+
+    A run that keeps its best weights keeps its checkpoint too: whoever compares epochs may want the last one's.
 
     Args:
         run: that has ended.
@@ -84,7 +104,8 @@ def write_result(
             np.save(file, slice_years)
     with atomic_write(run.folder / RESULT) as file:
         file.write(fit.model_dump_json(indent=1).encode())
-    (run.folder / CHECKPOINT).unlink(missing_ok=True)
+    if not run.keep_best:
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
     return fit
 
 

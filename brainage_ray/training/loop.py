@@ -104,10 +104,11 @@ def epochs(run: TrainingRun) -> Generator[dict[str, float], None, FitResult]:
     while fit is None:
         with runtime(device, run.threads):
             metrics = training.run_epoch()
-            if len(training.curve) == run.epochs:
-                fit = training.finish()
-            elif run.keep_weights:
+            last = len(training.curve) == run.epochs
+            if run.keep_best or (run.keep_weights and not last):
                 training.save()
+            if last:
+                fit = training.finish()
         yield dict(metrics)
     return fit
 

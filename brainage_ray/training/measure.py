@@ -12,6 +12,7 @@ import torch
 
 from brainage_ray.config import TrainingRun
 from brainage_ray.data.store import StoredSplit
+from brainage_ray.models import build_age_model
 from brainage_ray.training.augment import Augmentation
 from brainage_ray.training.batches import Batch, load_slices
 from brainage_ray.training.device import resolve_device, runtime
@@ -52,6 +53,13 @@ def measure_step(run: TrainingRun, slice_shape: tuple[int, int], repeats: int = 
         step()
         seconds = median(_timed(step, device) for _ in range(repeats))
     return seconds / training.batch_size, sum(weight.numel() for weight in model.parameters())
+
+
+def count_weights(run: TrainingRun) -> tuple[int, int]:
+    """Return how many numbers a network that learns age holds, and in how many tensors; builds it without memory."""
+    with torch.device("meta"):
+        state = build_age_model(run.backbone, run.training).state_dict()
+    return sum(tensor.numel() for tensor in state.values()), len(state)
 
 
 def _step(task: Task, model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> None:

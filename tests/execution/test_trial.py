@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_plans import LR_RANGE, make_plan
@@ -16,9 +17,9 @@ from brainage_ray.execution.trial import TrialActor, merge_metrics
 Progress = Iterator[dict[str, float]]
 
 
-def config(folder: Path, **search: int) -> dict[str, str]:
+def config(folder: Path, **search: int) -> dict[str, Any]:
     runs = trial_runs(make_plan(folder, LR_RANGE, epochs=2, **search), 0, {})
-    return {"runs": json.dumps([run.model_dump_json() for run in runs])}
+    return {"runs": json.dumps([run.model_dump_json() for run in runs]), "smooth_epochs": 1}
 
 
 def actor(folder: Path, epochs: Callable[[TrainingRun], Progress], **search: int) -> TrialActor:
