@@ -13,6 +13,7 @@ from brainage_ray.config.data import Diagnosis, Split
 from brainage_ray.config.experiment import Aggregate
 from brainage_ray.config.model import BackboneConfig, TrainingConfig
 from brainage_ray.config.read import annotation_at, keys_at, nearest, validate
+from brainage_ray.config.space import Choice
 from brainage_ray.errors import ConfigError
 
 TRAINING_VERSION = 1
@@ -34,6 +35,15 @@ class InitialWeights(FrozenModel):
     """A safetensors file of an encoder's state."""
     sha256: str
     """Of the file, 64 hex digits."""
+
+
+class SettingsChange(FrozenModel):
+    """Other settings from an epoch on, as population-based training makes them."""
+
+    after_epoch: Annotated[int, Field(ge=0)]
+    """The first epoch with these settings is the next one; 0: all epochs."""
+    params: dict[str, Choice]
+    """Value by dotted path, of training.optimizer (not its name) or training.augmentation."""
 
 
 class TrainingRun(FrozenModel):
@@ -65,6 +75,11 @@ class TrainingRun(FrozenModel):
     whose diagnoses the run learns from: validation_delta_auc. None: that is not measured."""
     stop_after_epochs: Annotated[int, Field(ge=1)] | None = None
     """End here though the schedule is laid out for training.max_epochs; None: go to its end."""
+    changes: tuple[SettingsChange, ...] = ()
+    """Of the settings while the run trains, in the order of their epochs."""
+    parent: Path | None = None
+    """The checkpoint of a run that had the same settings until then: the epochs before are taken from there and not
+    trained again, where this run has no checkpoint of its own. No result depends on it: so it is not in the key."""
     keep_weights: bool = True
     """Write model.safetensors, and a checkpoint after each epoch, into folder."""
     keep_best: bool = False
@@ -84,11 +99,13 @@ class TrainingRun(FrozenModel):
     @property
     def key(self) -> str:
         """Digest of all that the result depends on: not of paths, threads or device."""
-        left_out = {"store", "folder", "threads", "device", "commit", "initial", "keep_best"}
+        left_out = {"store", "folder", "threads", "device", "commit", "initial", "keep_best", "parent"}
         if self.validation_split is None:  # then nothing is scored
             left_out |= {"aggregate", "one_scan_per_subject", "delta_diagnosis"}
         if self.delta_diagnosis is None:  # the key is that of a version without it
             left_out |= {"delta_diagnosis"}
+        if not self.changes:
+            left_out |= {"changes"}
         data = self.model_dump(mode="json", exclude=left_out)
         return digest(TRAINING_VERSION, data, self.initial.sha256 if self.initial else None)
 
@@ -96,6 +113,12 @@ class TrainingRun(FrozenModel):
     def epochs(self) -> int:
         """Epochs that this run trains."""
         return min(self.stop_after_epochs or self.training.max_epochs, self.training.max_epochs)
+
+    def training_at(self, epoch: int) -> TrainingConfig:
+        """Return the settings of an epoch (1-based)."""
+        params = {path: value for change in self.changes if change.after_epoch < epoch
+                  for path, value in change.params.items()}  # fmt: skip
+        return apply_params(self, params, "changes").training if params else self.training
 
 
 class TransferCounts(FrozenModel):

@@ -17,6 +17,9 @@ Objective = Literal["validation_mae", "validation_delta_auc"]
 
 LEARNS_FROM_COMPLETE = ("gp", "cmaes", "nsga2")
 """Samplers that learn from trials that were trained to their end, and from no others."""
+CHANGEABLE = ("training.optimizer.", "training.augmentation.")
+"""What may change from one epoch to the next."""
+SMALLEST_POPULATION = 4
 
 
 class BudgetConfig(FrozenModel):
@@ -41,11 +44,15 @@ class SearchConfig(FrozenModel):
     """First trials: `paper` tries the published settings first; the folder of an earlier experiment, the best settings
     of its arm of the same name, or of all of its arms where it has none of that name."""
     sampler: Sampler = "tpe"
-    """grid tries every combination of categorical parameters; tpe is Optuna's multivariate TPE."""
+    """grid tries every combination of categorical parameters; random draws; tpe is Optuna's multivariate TPE, gp its
+    Gaussian process; cmaes is CMA-ES, for numbers alone; nsga2 is NSGA-II, for several objectives."""
     scheduler: Scheduler = "none"
-    """asha stops trials early that are not in the better half of those that came as far."""
+    """asha stops trials early that are not in the better half of those that came as far; hyperband does so in brackets
+    of different patience; median stops those that are worse than the median at their epoch; pbt stops none, but lets
+    the poorest quarter go on from the weights of the best one, with settings near theirs."""
     grace_epochs: Annotated[int, Field(ge=1)] | None = None
-    """Epochs that a scheduler gives every trial; default: a quarter of max_epochs, so that a warm-up is over."""
+    """Epochs that a scheduler gives every trial; for pbt those of a generation; default: a quarter of max_epochs, so
+    that a warm-up is over."""
     trials: Annotated[int, Field(ge=1)] = 20
     """Trials per arm; not for grid, which has as many as it has points."""
     seeds_per_trial: Annotated[int, Field(ge=1)] = 1
@@ -129,8 +136,24 @@ def _of_space(search: SearchConfig) -> str:
     parameters = search.space.parameters
     if search.sampler == "grid" and search.start_from is not None:
         return "sampler: grid tries every point, in its order; take start_from out, or use another sampler"
+    if search.scheduler == "pbt":
+        return _of_population(search)
     if search.sampler == "cmaes":
         odd = [path for path, p in parameters.items() if isinstance(p, CategoricalParameter) or p.when]
         if odd:
             return f"sampler: cmaes moves numbers that every trial has, and {odd[0]} is a choice or has a when; use tpe"
+    return ""
+
+
+def _of_population(search: SearchConfig) -> str:
+    for path, parameter in search.space.parameters.items():
+        if parameter.when:
+            return f"scheduler: pbt mixes the settings of trials, which all need the same ones, and {path} has a when"
+        if not path.startswith(CHANGEABLE) or path == "training.optimizer.name":
+            return (
+                f"scheduler: pbt changes settings while a network trains, and {path} cannot change then; search "
+                f"{' and '.join(f'{place}*' for place in CHANGEABLE)}"
+            )
+    if search.trials < SMALLEST_POPULATION:
+        return f"scheduler: pbt needs a population: raise trials from {search.trials} to {SMALLEST_POPULATION} or more"
     return ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainage_ray.config.run import BEST, CHECKPOINT, TrainingRun, apply_params
-from brainage_ray.config.space import CategoricalParameter, Choice, Parameter, SearchSpace
+from brainage_ray.config.space import CategoricalParameter, Choice, Listed, Parameter, SearchSpace
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.points import grid_points
@@ -162,6 +162,6 @@ def _corners(plan: StudyPlan) -> list[dict[str, object]]:
 
 
 def _extremes(parameter: Parameter) -> tuple[Choice, ...]:
-    if isinstance(parameter, CategoricalParameter):
+    if isinstance(parameter, Listed):
         return parameter.choices
     return tuple(dict.fromkeys((parameter.low, parameter.high)))

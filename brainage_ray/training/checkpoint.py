@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,19 +59,25 @@ def keep_best(run: TrainingRun, epoch: int) -> None:
 
 
 def read_checkpoint(run: TrainingRun) -> dict[str, Any] | None:
-    """Return a run's state after its last finished epoch, on the CPU; None where there is none of this run.
+    """Return a run's state after its last finished epoch, on the CPU; None where neither it nor its parent left one.
 
     Raises:
         WeightsError: the file is damaged.
     """
-    path = run.folder / CHECKPOINT
+    state = _read_state(run.folder / CHECKPOINT)
+    if state is not None and state.get("key") == run.key:
+        return state
+    return _read_state(run.parent) if run.parent else None
+
+
+def _read_state(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError) as error:
         raise WeightsError(f"{path} is damaged: {error}", "Delete it to train from the start.") from error
-    return state if state.get("key") == run.key else None
+    return state
 
 
 def write_result(

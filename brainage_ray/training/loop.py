@@ -34,7 +34,7 @@ from brainage_ray.training.distributed import (
     share,
     sum_over_workers,
 )
-from brainage_ray.training.optim import build_optimizer, schedule_factor, set_learning_rate
+from brainage_ray.training.optim import build_optimizer, schedule_factor, set_learning_rate, set_options
 from brainage_ray.training.recorder import EpochRecorder, ignore
 from brainage_ray.training.seeds import numpy_generator, seeded, torch_generator
 from brainage_ray.training.selection import open_slices
@@ -179,10 +179,11 @@ class _Training:
 
     def _train_epoch(self, epoch: int) -> tuple[float, Tensor]:
         """Return the last step's learning rate, and the sum of the losses of this worker's slices."""
-        config, (rank, _) = self.run.training, rank_and_size()
+        config, (rank, _) = self.run.training_at(epoch), rank_and_size()
+        set_options(self.optimizer, config.optimizer)
         order = numpy_generator(self.run.seed, "shuffle", epoch).permutation(len(self.train_slices))
         shares = [share(order[start : start + config.batch_size]) for start in range(0, len(order), config.batch_size)]
-        augment = self._augmentation(epoch, rank)
+        augment = self._augmentation(config.augmentation, epoch, rank)
         losses = torch.zeros((), dtype=torch.float64, device=self.device)
         first, steps = (epoch - 1) * len(shares), config.max_epochs * len(shares)
         rate = config.optimizer.lr
@@ -205,8 +206,7 @@ class _Training:
         self.optimizer.step()
         return loss.detach()
 
-    def _augmentation(self, epoch: int, rank: int) -> Augmentation | None:
-        config = self.run.training.augmentation
+    def _augmentation(self, config: AugmentationConfig, epoch: int, rank: int) -> Augmentation | None:
         if config == AugmentationConfig():
             return None
         return Augmentation(config, torch_generator(self.run.seed, "augmentation", epoch, rank, device=self.device))

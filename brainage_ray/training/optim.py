@@ -32,6 +32,14 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
     return torch.optim.SGD(weights, momentum=config.momentum, nesterov=config.momentum > 0, **common)
 
 
+def set_options(optimizer: torch.optim.Optimizer, config: OptimizerConfig) -> None:
+    """Give all of an optimizer's weights the settings that may change while it works, the learning rate apart."""
+    for group in optimizer.param_groups:
+        group["weight_decay"] = config.weight_decay
+        if config.name == "sgd":
+            group["momentum"], group["nesterov"] = config.momentum, config.momentum > 0
+
+
 def schedule_factor(step: int, steps: int, config: ScheduleConfig) -> float:
     """Return the learning rate of a step as a share of the top rate.
 

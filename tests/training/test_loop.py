@@ -13,14 +13,14 @@ from torch import Tensor
 from training_stores import TINY_UNET, losses, make_run
 
 from brainage_ray.config import FitResult, ResNetConfig, TrainingConfig, TrainingRun
-from brainage_ray.config.run import InitialWeights, TransferCounts
+from brainage_ray.config.run import InitialWeights, SettingsChange, TransferCounts
 from brainage_ray.data import SliceStore
 from brainage_ray.errors import TrialFailed, WeightsError
 from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.metrics import mean_absolute_error
 from brainage_ray.models import build_age_model, build_backbone, save_state
 from brainage_ray.training import batches, epochs, train
-from brainage_ray.training.checkpoint import read_slice_years
+from brainage_ray.training.checkpoint import CHECKPOINT, read_slice_years
 from brainage_ray.training.selection import select_scans
 
 EVERYTHING: dict[str, Any] = {
@@ -178,6 +178,36 @@ def test_a_shorter_run_is_the_beginning_of_the_whole(ages: SliceStore, tmp_path:
     whole = train(make_run(ages, tmp_path / "whole", EVERYTHING))
     short = train(make_run(ages, tmp_path / "short", EVERYTHING, stop_after_epochs=2))
     assert losses(short.curve) == losses(whole.curve[:2])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_settings_change_while_a_run_trains_as_if_another_run_went_on_from_its_checkpoint(
+    ages: SliceStore, tmp_path: Path, optimizer: str
+):
+    settings = {"max_epochs": 4, "optimizer": {"name": optimizer, "lr": 3.0e-3, "momentum": 0.9}}
+    first = make_run(ages, tmp_path / "first", settings, keep_best=True, stop_after_epochs=2)
+    train(first)
+    other = {"training.optimizer.lr": 1.0e-3, "training.augmentation.flip_probability": 1.0}
+    if optimizer == "sgd":
+        other["training.optimizer.momentum"] = 0.5
+    changes = (SettingsChange(after_epoch=2, params=other),)
+    child = make_run(ages, tmp_path / "child", settings, changes=changes, parent=first.folder / CHECKPOINT)
+    whole = make_run(ages, tmp_path / "whole", settings, changes=changes)
+    heard: list[int] = []
+    fit = train(child, lambda epoch, _: heard.append(epoch))
+    assert heard == [1, 2, 3, 4]
+    assert child.key == whole.key == fit.key
+    assert losses(fit.curve) == losses(train(whole).curve)
+    assert (child.folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
+    assert [epoch["learning_rate"] for epoch in fit.curve] == [3.0e-3, 3.0e-3, 1.0e-3, 1.0e-3]
+    assert losses(fit.curve)[2:] != losses(train(make_run(ages, tmp_path / "same", settings)).curve)[2:]
+
+
+def test_settings_that_hold_from_the_start_are_those_of_another_run(ages: SliceStore, tmp_path: Path):
+    changes = (SettingsChange(after_epoch=0, params={"training.optimizer.lr": 1.0e-3}),)
+    changed = train(make_run(ages, tmp_path / "changed", changes=changes))
+    plain = train(make_run(ages, tmp_path / "plain", {"optimizer": {"lr": 1.0e-3}}))
+    assert losses(changed.curve) == losses(plain.curve)
 
 
 def test_a_refit_trains_on_both_splits_and_validates_on_none(ages: SliceStore, tmp_path: Path):
