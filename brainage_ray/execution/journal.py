@@ -14,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from brainage_ray.config.run import SettingsChange
 from brainage_ray.data.files import no_space
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.results import MACHINE, StudyResult, TrialResult
@@ -129,6 +130,7 @@ def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> Trial
         delta_auc=noted.get("delta_auc"),
         seconds=noted.get("seconds", 0.0),
         reason=noted.get("reason", ""),
+        changes=tuple(SettingsChange.model_validate(change) for change in noted.get("changes", ())),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from brainage_ray.config.base import digest
 from brainage_ray.config.experiment import ResourcesConfig
-from brainage_ray.config.run import InitialWeights, TrainingRun
+from brainage_ray.config.run import InitialWeights, SettingsChange, TrainingRun
 from brainage_ray.config.search import SearchConfig
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class TrialResult:
     """Time that the trial trained."""
     reason: str = ""
     """Why it failed."""
+    changes: tuple[SettingsChange, ...] = ()
+    """Of the settings while it trained; `params` are those that it began with."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

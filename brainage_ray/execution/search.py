@@ -72,10 +72,12 @@ def concurrent_trials(cluster: Cluster, plan: StudyPlan, trials: int) -> int:
 def _run_open_trials(
     cluster: Cluster, plan: StudyPlan, study: Study, recorder: Recorder, epochs: EpochSource | None
 ) -> None:
+    from brainage_ray.execution.population_session import PopulationSession
     from brainage_ray.execution.session import StudySession
     from brainage_ray.execution.trial_files import reserve
 
-    session = StudySession(plan, study, recorder)
+    kind = PopulationSession if plan.search.scheduler == "pbt" else StudySession
+    session = kind(plan, study, recorder)
     try:
         at_once = concurrent_trials(cluster, plan, study.open_places)
         if epochs is None:

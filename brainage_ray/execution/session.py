@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 from brainage_ray.config.run import TrainingRun, apply_params
 from brainage_ray.errors import NoSpaceError
@@ -13,7 +13,7 @@ from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.results import MACHINE, StudyPlan, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
 from brainage_ray.execution.trial_files import TrialFiles, trial_folder
-from brainage_ray.training.recorder import Recorder, RunInfo, Status
+from brainage_ray.training.recorder import Recorder, RunInfo
 
 
 class StudySession:
@@ -86,15 +86,22 @@ class StudySession:
         last = self._last.pop(engine_id, {})
         seconds = float(last.get("seconds", 0.0))
         if last.get("failure") or not self._ended(engine_id, trial):
-            lost = "its process died; look for lack of memory"
-            failure = last.get("failure", "lost")
-            again = self._study.fail(trial, failure, last.get("reason", lost), seconds)
-            if not again:
-                self._recorder.finished(self._key(trial), "failed", {})
-                self.files.end(trial.number, "failed", None, may_go_on=failure in MACHINE)
-            return
-        state: Status = "pruned" if engine_id in self._pruned else "complete"
-        best = self._study.tell(trial, "pruned" if state == "pruned" else "complete", seconds)
+            self._fail(trial, last, seconds)
+        else:
+            self._tell(trial, "pruned" if engine_id in self._pruned else "complete", seconds)
+
+    def _fail(self, trial: OpenTrial, last: Mapping[str, Any], seconds: float) -> bool:
+        """Close a trial whose last report tells of a failure, or tells nothing; return whether it is tried again."""
+        lost = "its process died; look for lack of memory"
+        failure = last.get("failure", "lost")
+        again = self._study.fail(trial, failure, last.get("reason", lost), seconds)
+        if not again:
+            self._recorder.finished(self._key(trial), "failed", {})
+            self.files.end(trial.number, "failed", None, may_go_on=failure in MACHINE)
+        return again
+
+    def _tell(self, trial: OpenTrial, state: Literal["complete", "pruned"], seconds: float) -> None:
+        best = self._study.tell(trial, state, seconds)
         self._recorder.finished(self._key(trial), state, {"best_validation_mae": best})
         self.files.end(trial.number, state, best)
 

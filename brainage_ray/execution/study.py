@@ -20,7 +20,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
-from brainage_ray.config.run import apply_params
+from brainage_ray.config.run import SettingsChange, apply_params
 from brainage_ray.config.search import SearchConfig
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.journal import (
@@ -41,16 +41,13 @@ from brainage_ray.execution.samplers import PLACE, make_pruner, make_sampler
 
 
 @dataclass
-class OpenTrial:
-    """A trial between ask and tell."""
+class Curve:
+    """A trial and what its epochs came to."""
 
     number: int
     params: dict[str, Any]
     epochs: int
     """That it trains if nothing stops it."""
-    handle: optuna.Trial
-    passed: int = 0
-    """Epoch that an earlier try of it had reached: up to there the scheduler has let it through."""
     seed_values: list[tuple[float, ...]] = field(default_factory=list)
     """Validation MAE by epoch and seed, years."""
     delta_aucs: list[float] = field(default_factory=list)
@@ -60,6 +57,15 @@ class OpenTrial:
     def values(self) -> list[float]:
         """Mean over the seeds, by epoch."""
         return [sum(seeds) / len(seeds) for seeds in self.seed_values]
+
+
+@dataclass(kw_only=True)
+class OpenTrial(Curve):
+    """A trial between ask and tell."""
+
+    handle: optuna.Trial
+    passed: int = 0
+    """Epoch that an earlier try of it had reached: up to there the scheduler has let it through."""
 
 
 class Study:
@@ -110,9 +116,11 @@ class Study:
         Raises:
             ConfigError: the drawn parameters do not go together.
         """
-        if not self._open:
-            return None
-        number = self._open.pop(0)
+        return self.ask_for(self._open[0]) if self._open else None
+
+    def ask_for(self, number: int) -> OpenTrial:
+        """Open a trial for a place that waits."""
+        self._open.remove(number)
         passed = max((trial.last_step or 0 for trial in self._places().get(number, ())), default=0)
         with _experimental():
             self._study.sampler = make_sampler(self._plan.search, number, self._fixed.get(number))
@@ -120,7 +128,7 @@ class Study:
             handle.set_user_attr(PLACE, number)
             handle.set_user_attr(START, self._start)
             params = draw(handle, self._plan.search.space, self._plan.run)
-        return OpenTrial(number, params, apply_params(self._plan.run, params).epochs, handle, passed)
+        return OpenTrial(number, params, apply_params(self._plan.run, params).epochs, handle=handle, passed=passed)
 
     def report(
         self, trial: OpenTrial, epoch: int, seed_values: Sequence[float], delta_auc: float | None = None
@@ -139,6 +147,10 @@ class Study:
         trial.handle.report(value, epoch)
         stop = epoch < trial.epochs and trial.handle.should_prune()
         return stop and epoch > trial.passed
+
+    def note_changes(self, trial: OpenTrial, changes: Sequence[SettingsChange]) -> None:
+        """Take down how the settings of a trial changed while it trained."""
+        _note(trial, changes=[change.model_dump(mode="json") for change in changes])
 
     def tell(self, trial: OpenTrial, state: Literal["complete", "pruned"], seconds: float) -> float:
         """Close a trial with its best value, years; return that."""

@@ -70,6 +70,11 @@ class TrialFiles:
         insort(self._ranks, (_STATES.index(state), math.inf if value is None else value, number))
         self._make_room()
 
+    def drop_checkpoints(self, folder: Path) -> None:
+        """Delete the checkpoints of the repeats in a folder, from which nobody goes on any more."""
+        for path in folder.glob(f"*/{CHECKPOINT}"):
+            path.unlink()
+
     def _make_room(self) -> None:
         """Delete weights, the worst trial's first and the best one's never."""
         while self._total > self.budget - self.reserved and len(self._ranks) > 1:
