@@ -77,6 +77,9 @@ class SearchConfig(FrozenModel):
     budget: BudgetConfig = BudgetConfig()
     checkpoint_gib: Annotated[float, Field(gt=0)] = 20
     """Disk that the checkpoints of an arm's trials may take, GiB."""
+    hang_minutes: Annotated[float, Field(gt=0)] = 120
+    """A trial that reports no epoch for so long, and for ten times its slowest epoch so far, is taken for dead: its
+    process is ended, and it goes on from its last checkpoint as one that was lost."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the sampler and of the trials' networks."""
 

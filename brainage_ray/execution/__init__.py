@@ -7,7 +7,7 @@ from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.journal import load_study_result
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
-from brainage_ray.execution.search import run_study
+from brainage_ray.execution.search import retell, run_study
 from brainage_ray.execution.study import count_trials
 from brainage_ray.execution.train_jobs import run_training_jobs
 
@@ -24,6 +24,7 @@ __all__ = [
     "load_study_result",
     "moving_average",
     "parallel_map",
+    "retell",
     "run_study",
     "run_training_jobs",
 ]

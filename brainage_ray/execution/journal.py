@@ -26,7 +26,7 @@ START, FAILURE = "start", "failure"
 WANTED, STARTS = "wanted", "starts"
 """Names of the study's: the number of its trials, how often it was started."""
 TRIES = 3
-"""How often a start tries a place whose trial raised or lost its process."""
+"""How often a start tries a place whose trial raised or lost its process, and came no further than before."""
 _ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
 
 
@@ -104,8 +104,19 @@ def is_answered(tries: Sequence[FrozenTrial], since: int) -> bool:
     start, failure = last.user_attrs.get(START, 0), last.user_attrs.get(FAILURE)
     if failure not in MACHINE:
         return failure == "nan" or last.state in _ENDED
-    failed = [trial.user_attrs.get(START, 0) for trial in tries if trial.user_attrs.get(FAILURE) in MACHINE]
-    return start >= since and failed.count(start) >= TRIES
+    now = [trial for trial in tries if trial.user_attrs.get(START, 0) == start]
+    return start >= since and _vain_tries(now) >= TRIES
+
+
+def _vain_tries(tries: Sequence[FrozenTrial]) -> int:
+    """Count the failed tries since one got further than those before it: that one counts as the first."""
+    vain, reached = 0, 0
+    for trial in tries:
+        if trial.user_attrs.get(FAILURE) in MACHINE:
+            epoch = trial.last_step or 0
+            vain = 1 if epoch > reached else vain + 1
+            reached = max(reached, epoch)
+    return vain
 
 
 def read_trials(places: Mapping[int, Sequence[FrozenTrial]], wanted: int, since: int) -> StudyResult:

@@ -40,9 +40,11 @@ class PopulationSession(StudySession):
         """Validation MAE of the trials that have ended this generation, years."""
         self._parts: dict[str, Curve] = {}
         """In flight, by the engine's id."""
-        self._curves: dict[int, Curve] = {t.number: Curve(t.number, dict(t.params), plan.run.epochs)
+        self._trials: dict[int, Curve] = {t.number: Curve(t.number, dict(t.params), plan.run.epochs)
                                           for t in study.result().trials if t.state != "running"}  # fmt: skip
         """Of all trials that were begun; those that are answered already are no OpenTrial."""
+        self._metrics: dict[int, list[Mapping[str, float]]] = {}
+        """Of each trial's epochs so far, those included that it took over from another one."""
         self._heard: dict[int, int] = defaultdict(int)
         """Last epoch that the study was told of."""
         self._seconds: dict[int, float] = defaultdict(float)
@@ -57,12 +59,13 @@ class PopulationSession(StudySession):
         if not self._waiting:
             return None
         number = self._waiting.pop(0)
-        if number not in self._curves:
-            trial = self._curves[number] = self._study.ask_for(number)
+        if number not in self._trials:
+            trial = self._trials[number] = self._study.ask_for(number)
             self._heard[number] = 0
             self._recorder.started(trial_info(self._plan, number, trial.params))
-        curve = self._parts[engine_id] = self._curves[number]
+        curve = self._parts[engine_id] = self._trials[number]
         curve.seed_values.clear()  # it may go on from another trial, whose epochs are its own then
+        self._metrics[number] = []
         self.files.begin(number)
         self._members.setdefault(number, Member(curve.params))
         return self._runs(number)
@@ -79,6 +82,7 @@ class PopulationSession(StudySession):
         if "failure" in report:
             return False
         curve, epoch = self._parts[engine_id], report["epoch"]
+        self._metrics[curve.number].append(report["metrics"])
         if isinstance(curve, OpenTrial) and epoch > self._heard[curve.number]:
             self._heard[curve.number] = epoch
             self._recorder.epoch(self._key(curve), epoch, report["metrics"])
@@ -104,15 +108,15 @@ class PopulationSession(StudySession):
     def abandon(self) -> None:
         """Note that the trials that were not told were cut off: they are put again at the next start."""
         with suppress(NoSpaceError):  # only a note: trials that nobody closed are put again too
-            for curve in self._curves.values():
+            for curve in self._trials.values():
                 if isinstance(curve, OpenTrial):
                     self._study.fail(curve, "interrupted", "the driver was stopped")
-        self._curves.clear()
+        self._trials.clear()
         self._parts.clear()
 
     def _leave(self, curve: Curve, last: Mapping[str, Any]) -> None:
         """Put a trial that failed again, or go on without it."""
-        del self._curves[curve.number]
+        del self._trials[curve.number]
         if isinstance(curve, OpenTrial) and self._fail(curve, last, self._seconds[curve.number]):
             self._waiting.append(curve.number)
         else:
@@ -130,17 +134,18 @@ class PopulationSession(StudySession):
         self._generation, self._values, self._waiting = self._generation + 1, {}, sorted(self._members)
 
     def _close(self, number: int) -> None:
-        curve = self._curves[number]
+        curve = self._trials[number]
         if isinstance(curve, OpenTrial):
+            self.files.keep_curve(number, self._metrics[number])
             self._study.note_changes(curve, self._members[number].changes)
             self._tell(curve, "complete", self._seconds[number])
-        del self._curves[number]
+        del self._trials[number]
 
     def _runs(self, number: int) -> list[TrainingRun]:
         """Return a trial's runs up to the end of this generation, each from where its parent's ended the last one."""
         member, end = self._members[number], self._ends[self._generation]
         mine = self._folder(number, self._generation)
-        runs = trial_runs(self._plan, number, self._curves[number].params)
+        runs = trial_runs(self._plan, number, self._trials[number].params)
         return [
             run.model_copy(
                 update={

@@ -23,6 +23,7 @@ MACHINE: tuple[Failure, ...] = ("error", "lost")
 
 _NOT_IN_KEY = {
     "trials", "max_concurrent", "start_from", "finalists", "finalist_seeds", "choice", "budget", "checkpoint_gib",
+    "hang_minutes",
 }  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from brainage_ray.errors import EngineError, TrialFailed
 from brainage_ray.execution.cluster import Cluster
+from brainage_ray.execution.journal import load_study_result
 from brainage_ray.execution.results import StudyPlan, StudyResult
-from brainage_ray.execution.study import Study
+from brainage_ray.execution.study import Study, count_trials
 
 if TYPE_CHECKING:
     from brainage_ray.execution.session import StudySession
@@ -21,7 +22,8 @@ def run_study(cluster: Cluster, plan: StudyPlan, recorder: Recorder, epochs: Epo
 
     A study in the plan's folder goes on: its answered trials count, and those that were cut off are run again
     with the same parameters. A trial that ends with NaN is answered, as failed. One that raises, or whose process
-    dies, is tried at once again, three times in all; and by the next start too where no trial is complete.
+    dies or hangs, goes on at once from its last checkpoint, until three tries came no further; and the next start
+    tries it too where no trial is complete.
 
     Args:
         cluster: where the trials run; not started where all are answered.
@@ -49,6 +51,15 @@ def run_study(cluster: Cluster, plan: StudyPlan, recorder: Recorder, epochs: Epo
         result = study.result()
     _check_some_succeeded(plan, result)
     return result
+
+
+def retell(plan: StudyPlan, recorder: Recorder) -> None:
+    """Tell a recorder of all answered trials of a study, where it may have missed some; starts nothing."""
+    from brainage_ray.execution.session import replay
+
+    result = load_study_result(plan.folder, count_trials(plan))
+    if result is not None:
+        replay(plan, result, recorder)
 
 
 def concurrent_trials(cluster: Cluster, plan: StudyPlan, trials: int) -> int:
@@ -93,6 +104,7 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
     from ray import tune  # seconds: only where there is work
 
     from brainage_ray.execution.searcher import StudySearcher, StudyStopper
+    from brainage_ray.execution.silence import SilenceWatch
     from brainage_ray.execution.trial import TrialActor
 
     resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
@@ -108,7 +120,11 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
         ),
         run_config=tune.RunConfig(
-            name="study", storage_path=str(scratch.absolute()), stop=StudyStopper(session), verbose=0
+            name="study",
+            storage_path=str(scratch.absolute()),
+            stop=StudyStopper(session),
+            verbose=0,
+            callbacks=[SilenceWatch(session, plan.search.hang_minutes)],
         ),
     )
     try:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from brainage_ray.config.run import TrainingRun, apply_params
 from brainage_ray.errors import NoSpaceError
 from brainage_ray.execution.memory import GIB
-from brainage_ray.execution.results import MACHINE, StudyPlan, TrialResult, equip
+from brainage_ray.execution.results import MACHINE, StudyPlan, StudyResult, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
 from brainage_ray.execution.trial_files import TrialFiles, trial_folder
 from brainage_ray.training.recorder import Recorder, RunInfo
@@ -29,6 +29,7 @@ class StudySession:
         self._plan, self._study, self._recorder = plan, study, recorder
         self._flying: dict[str, OpenTrial] = {}
         self._last: dict[str, Mapping[str, Any]] = {}
+        self._curves: dict[str, list[Mapping[str, float]]] = {}
         self._pruned: set[str] = set()
         self.files = TrialFiles(plan.folder / "trials", plan.search.checkpoint_gib * GIB)
         self.problem: Exception | None = None
@@ -44,7 +45,7 @@ class StudySession:
         trial = self._study.ask()
         if trial is None:
             return None
-        self._flying[engine_id] = trial
+        self._flying[engine_id], self._curves[engine_id] = trial, []
         self.files.begin(trial.number)
         self._recorder.started(trial_info(self._plan, trial.number, trial.params))
         return trial_runs(self._plan, trial.number, trial.params)
@@ -72,19 +73,26 @@ class StudySession:
             return False
         if report["epoch"] <= len(trial.seed_values):  # the engine resumed it: told before
             return engine_id in self._pruned
+        self._curves[engine_id].append(report["metrics"])
         self._recorder.epoch(self._key(trial), report["epoch"], report["metrics"])
         delta_auc = report["metrics"].get("validation_delta_auc")
         if self._study.report(trial, report["epoch"], report["seed_values"], delta_auc):
             self._pruned.add(engine_id)
         return engine_id in self._pruned
 
+    def lose(self, engine_id: str, reason: str) -> None:
+        """Note why the process of a trial is about to be ended; the engine will find it lost."""
+        seconds = self._last.get(engine_id, {}).get("seconds", 0.0)
+        self._last[engine_id] = {"failure": "lost", "reason": reason, "seconds": seconds}
+
     def end(self, engine_id: str) -> None:
         """Close a trial that ended, was stopped, failed or lost its process."""
         trial = self._flying.pop(engine_id, None)
         if trial is None:
             return
-        last = self._last.pop(engine_id, {})
+        last, curve = self._last.pop(engine_id, {}), self._curves.pop(engine_id)
         seconds = float(last.get("seconds", 0.0))
+        self.files.keep_curve(trial.number, curve)
         if last.get("failure") or not self._ended(engine_id, trial):
             self._fail(trial, last, seconds)
         else:
@@ -123,10 +131,10 @@ class StudySession:
 
     def replay(self) -> None:
         """Tell the recorder of the trials that were answered before, and go on with the files that they left."""
-        for trial in self._study.result().trials:
+        result = self._study.result()
+        replay(self._plan, result, self._recorder)
+        for trial in result.trials:
             if trial.state != "running":
-                self._recorder.started(trial_info(self._plan, trial.number, trial.params))
-                self._recorder.finished(trial_key(self._plan, trial.number), trial.state, _best(trial))
                 self.files.end(trial.number, trial.state, trial.best_value)
 
     def _ended(self, engine_id: str, trial: OpenTrial) -> bool:
@@ -170,6 +178,24 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
         )
         for i in range(plan.search.seeds_per_trial)
     ]
+
+
+def replay(plan: StudyPlan, result: StudyResult, recorder: Recorder) -> None:
+    """Tell a recorder of the trials that have their answers, every epoch included.
+
+    Args:
+        plan: of the study.
+        result: of the study.
+        recorder: may have heard some or all of it before.
+    """
+    files = TrialFiles(plan.folder / "trials", plan.search.checkpoint_gib * GIB)
+    for trial in result.trials:
+        if trial.state != "running":
+            key = trial_key(plan, trial.number)
+            recorder.started(trial_info(plan, trial.number, trial.params))
+            for epoch, metrics in enumerate(files.curve(trial.number), 1):
+                recorder.epoch(key, epoch, metrics)
+            recorder.finished(key, trial.state, _best(trial))
 
 
 def _best(trial: TrialResult) -> dict[str, float]:

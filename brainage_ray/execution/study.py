@@ -4,8 +4,8 @@ A study has numbered places, one per trial that is wanted. Each Optuna trial nam
 out. A place is answered by a trial that ran to its end, was stopped by the scheduler, or failed with
 TrialFailed (NaN, say). A trial that was cut off with its driver, or by a full disk, is put again with the same
 parameters at the next start; one that raised anything else, ran out of the GPU's memory or lost its process is
-put again at once, three times in all, since that may have been the machine's fault. A start that finds no
-complete trial tries those again too: its machines may be better.
+put again at once, until three tries came no further than those before them, since that may have been the
+machine's fault. A start that finds no complete trial tries those again too: its machines may be better.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Study:
         again = failure in MACHINE and trial.number in self._unanswered()[0]
         if again:
             self._fixed[trial.number] = trial.params
-            self._open.append(trial.number)
+            self._open.insert(0, trial.number)  # where trials run one by one, the next sees what it would have seen
         return again
 
     def result(self) -> StudyResult:

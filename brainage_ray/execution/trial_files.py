@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainage_ray.config.run import BEST, CHECKPOINT, TrainingRun, apply_params
 from brainage_ray.config.space import CategoricalParameter, Choice, Listed, Parameter, SearchSpace
+from brainage_ray.data.files import atomic_write
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.points import grid_points
 from brainage_ray.execution.results import StudyPlan, TrialState
 
 _STATES = ("complete", "pruned", "failed")
+CURVE = "curve.json"
+"""In a trial's folder: the metrics of each of its epochs, mean over its repeats."""
 _MIB = 2**20
 _NAME_BYTES = 512
 """Of each tensor in a file: its name, its place, padding."""
@@ -46,7 +50,7 @@ class TrialFiles:
 
     def begin(self, number: int) -> None:
         """Remove what a killed process left half-written; nobody else may be training the trial."""
-        for left in self._trial(number).glob("*/.*.part*"):
+        for left in self._trial(number).glob("**/.*.part*"):
             left.unlink(missing_ok=True)
 
     def end(self, number: int, state: TrialState, value: float | None, may_go_on: bool = False) -> None:
@@ -74,6 +78,20 @@ class TrialFiles:
         """Delete the checkpoints of the repeats in a folder, from which nobody goes on any more."""
         for path in folder.glob(f"*/{CHECKPOINT}"):
             path.unlink()
+
+    def keep_curve(self, number: int, curve: Sequence[Mapping[str, float]]) -> None:
+        """Write the metrics of a trial's epochs, before the trial is told: a listener may not have taken them down yet.
+
+        Raises:
+            NoSpaceError: the disk is full.
+        """
+        with atomic_write(self._trial(number) / CURVE) as file:
+            file.write(json.dumps(curve).encode())
+
+    def curve(self, number: int) -> list[dict[str, float]]:
+        """Return the metrics of a trial's epochs, none where they were not kept."""
+        path = self._trial(number) / CURVE
+        return list(json.loads(path.read_bytes())) if path.is_file() else []
 
     def _make_room(self) -> None:
         """Delete weights, the worst trial's first and the best one's never."""

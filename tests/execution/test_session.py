@@ -156,7 +156,7 @@ def test_a_restart_tells_of_the_answered_trials(tmp_path: Path):
     with Study(plan) as study:
         StudySession(plan, study, heard).replay()
     assert sorted(heard.ends.values()) == [("complete", {"best_validation_mae": 5.0}), ("failed", {})]
-    assert not any(heard.epochs.values())
+    assert sorted(heard.epochs.values()) == [[], [(1, {"validation_mae": 5.0})]]
 
 
 def test_a_restart_tells_of_no_trial_that_it_tries_again(tmp_path: Path):

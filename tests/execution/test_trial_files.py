@@ -102,7 +102,7 @@ def test_a_trial_whose_driver_died_goes_on_after_its_last_epoch(ages: SliceStore
     (told,) = heard.epochs.values()
     assert [epoch for epoch, _ in told] == [1, 2, 3, 4]
     assert len(result.values) == 4
-    assert files_of(plan, 0) == {"best.safetensors", "result.json", "validation_slices.npy"}
+    assert files_of(plan, 0) == {"curve.json", "best.safetensors", "result.json", "validation_slices.npy"}
     undisturbed = real_plan(ages, tmp_path / "undisturbed", max_epochs=4, trials=1, seeds_per_trial=2)
     with Study(undisturbed) as study:
         session = StudySession(undisturbed, study, Heard())

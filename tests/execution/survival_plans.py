@@ -1,0 +1,185 @@
+"""Studies to be disturbed: a training that keeps checkpoints and obeys orders, its driver, and what was left at the end."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from engine_plans import LR_RANGE, make_plan
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from brainage_ray.config import TrainingRun
+from brainage_ray.execution import Cluster, StudyPlan, load_study_result, retell, run_study
+from brainage_ray.execution.journal import JOURNAL
+from brainage_ray.tracking import MlflowTracker
+from brainage_ray.tracking.client import KEY_TAG, KIND_TAG, all_runs, open_client, store_uri
+
+TRIALS, EPOCHS = 8, 4
+EXPERIMENT = "survival"
+HERE = Path(__file__).parent
+
+
+def plan_in(folder: Path, **search: Any) -> StudyPlan:
+    defaults = {"trials": TRIALS, "max_concurrent": 1, "sampler": "random"}
+    return make_plan(folder, LR_RANGE, epochs=EPOCHS, **{**defaults, **search})
+
+
+def source() -> Callable[[TrainingRun], Iterator[dict[str, float]]]:
+    """A training of some milliseconds with a checkpoint after each epoch.
+
+    Before it trains an epoch it does what the file "orders/<trial>-<epoch>" of the study says, once.
+    """
+
+    def obey(order: Path) -> None:
+        import os
+        import signal
+        import time
+
+        what = order.read_text()
+        order.rename(order.with_suffix(".obeyed"))
+        if what == "raise":
+            raise OSError("the store is gone")
+        if what == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "wait":
+            while not order.with_suffix(".go").exists():
+                time.sleep(0.01)
+        if what == "hang":
+            time.sleep(10_000)
+
+    def epochs(run: TrainingRun) -> Iterator[dict[str, float]]:
+        import math
+        import time
+
+        study, trial, checkpoint = run.folder.parents[2], run.folder.parent.name, run.folder / "checkpoint"
+        run.folder.mkdir(parents=True, exist_ok=True)
+        done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        for epoch in range(1, run.epochs + 1):
+            order = study / "orders" / f"{trial}-{epoch}"
+            value = 3 + abs(math.log10(run.training.optimizer.lr) + 3) + 1 / epoch
+            if epoch > done:
+                if order.exists() and order.read_text() == "nan":
+                    value = math.nan
+                elif order.exists():
+                    obey(order)
+                time.sleep(0.01)
+                with (study / "trained").open("a") as file:
+                    file.write(f"{trial}-{epoch}\n")
+                checkpoint.with_suffix(".new").write_text(str(epoch))
+                checkpoint.with_suffix(".new").replace(checkpoint)
+            yield {"validation_mae": value, "train_loss": value / 2}
+
+    return epochs
+
+
+def give_orders(plan: StudyPlan, **orders: str) -> None:
+    """Orders by "t<trial>_<epoch>"."""
+    folder = plan.folder / "orders"
+    folder.mkdir(parents=True, exist_ok=True)
+    for where, what in orders.items():
+        trial, epoch = where[1:].split("_")
+        (folder / f"{int(trial):03d}-{epoch}").write_text(what)
+
+
+def main() -> None:
+    """The driver: folder, sampler, address of the cluster, and the server of MLflow."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests with "&" has it ignored
+    folder, sampler, address, uri = sys.argv[1:]
+    plan = plan_in(Path(folder), sampler=sampler)
+    with (
+        MlflowTracker(Path(folder), EXPERIMENT, uri=uri or None, interval_s=0.2) as tracker,
+        Cluster(address) as cluster,
+    ):
+        retell_or_run(cluster, plan, tracker)
+
+
+def retell_or_run(cluster: Cluster, plan: StudyPlan, tracker: MlflowTracker) -> None:
+    result = load_study_result(plan.folder, TRIALS)
+    if result is not None and result.done:
+        retell(plan, tracker)
+    else:
+        run_study(cluster, plan, tracker, source())
+
+
+def start_driver(folder: Path, sampler: str, address: str, uri: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "import survival_plans; survival_plans.main()", str(folder), sampler, address, uri]
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], Any], driver: subprocess.Popen[str] | None = None) -> Any:
+    while True:  # the test's own time limit ends it
+        if found := condition():
+            return found
+        if driver is not None and driver.poll() is not None:
+            return None
+        time.sleep(0.01)
+
+
+def trained(plan: StudyPlan) -> list[str]:
+    path = plan.folder / "trained"
+    return path.read_text().split() if path.exists() else []
+
+
+def finished_trials(plan: StudyPlan) -> list[FrozenTrial]:
+    """The finished trials as Optuna alone reads them."""
+    storage = JournalStorage(JournalFileBackend(str(plan.folder / JOURNAL)))
+    study = optuna.load_study(study_name=JOURNAL, storage=storage)
+    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def best_value(plan: StudyPlan) -> float:
+    return min(trial.value for trial in finished_trials(plan))
+
+
+def check(plan: StudyPlan, folder: Path, extra: int, failed: tuple[int, ...] = (), uri: str = "") -> None:
+    """All asked trials, each once, in Optuna and in MLflow, and no more epochs trained again than `extra`."""
+    complete = [place for place in range(TRIALS) if place not in failed]
+    assert sorted(trial.user_attrs["place"] for trial in finished_trials(plan)) == complete
+    for trial in finished_trials(plan):
+        assert sorted(trial.intermediate_values) == [*range(1, EPOCHS + 1)]
+    _check_mlflow(complete, failed, uri or store_uri(folder))
+    times = Counter(trained(plan))
+    assert {f"{place:03d}-{epoch}" for place in complete for epoch in range(1, EPOCHS + 1)} <= times.keys()
+    assert sum(times.values()) - len(times) <= extra
+    assert load_study_result(plan.folder).done
+
+
+def _check_mlflow(complete: list[int], failed: tuple[int, ...], uri: str) -> None:
+    client = open_client(uri)
+    rows = list(all_runs(client, client.get_experiment_by_name(EXPERIMENT).experiment_id))
+    trials = [row for row in rows if row.data.tags[KIND_TAG] == "trial"]
+    assert len({row.data.tags[KEY_TAG] for row in trials}) == len(trials) == TRIALS
+    by_place = {int(row.info.run_name.removeprefix("trial-")): row for row in trials}
+    assert {place for place, row in by_place.items() if row.info.status == "FINISHED"} == set(complete)
+    assert {place for place, row in by_place.items() if row.info.status == "FAILED"} == set(failed)
+    for place in complete:
+        for name in ("validation_mae", "train_loss"):
+            steps = [point.step for point in client.get_metric_history(by_place[place].info.run_id, name)]
+            assert sorted(steps) == [*range(1, EPOCHS + 1)], (place, name)
+
+
+def undisturbed_best(folder: Path, sampler: str, cluster: Cluster, orders: dict[str, str]) -> float:
+    from engine_plans import Heard
+
+    plan = plan_in(folder, sampler=sampler)
+    give_orders(plan, **orders)
+    run_study(cluster, plan, Heard(), source())
+    best = best_value(plan)
+    assert math.isfinite(best)
+    return best
