@@ -173,7 +173,8 @@ class Study:
         places = [p for p in range(self.wanted) if p not in tried or not is_answered(tried[p], self._since)]
         if self._points is not None:
             return places, dict(enumerate(self._points))
-        return places, {place: dict(tried[place][-1].params) for place in places if place in tried}
+        first = {place: dict(params) for place, params in enumerate(self._plan.first)}
+        return places, first | {place: dict(tried[place][-1].params) for place in places if place in tried}
 
     def _places(self) -> dict[int, list[FrozenTrial]]:
         return read_places(self._study, self.wanted)
