@@ -51,6 +51,8 @@ class StudyPlan:
     """Weights that repeat i of a trial starts from, i modulo their number; none: as `run` says."""
     first: tuple[Mapping[str, Any], ...] = ()
     """Settings of the first trials, value by dotted path; the sampler draws those of the others."""
+    first_changes: tuple[tuple[SettingsChange, ...], ...] = ()
+    """How the settings of the first trials change while they train."""
     kind: Literal["trial", "finalist"] = "trial"
     """What its trials are called."""
 
@@ -58,7 +60,9 @@ class StudyPlan:
     def key(self) -> str:
         """Digest of all that a trial's result depends on: not how many there are, nor what is made of them."""
         search = self.search.model_dump(mode="json", exclude=_NOT_IN_KEY)
-        return digest(self.run.key, search, [dict(params) for params in self.first], self._checksums)
+        first = [dict(params) for params in self.first]
+        changes = [[change.to_json() for change in of_trial] for of_trial in self.first_changes]
+        return digest(self.run.key, search, first, changes, self._checksums)
 
     @property
     def _checksums(self) -> list[str]:
@@ -96,7 +100,7 @@ class TrialResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"changes": [change.to_json() for change in self.changes]}
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class StudyResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"trials": [trial.to_json() for trial in self.trials]}
 
 
 def equip(run: TrainingRun, cpus: float, gpus: float) -> TrainingRun:

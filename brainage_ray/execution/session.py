@@ -168,12 +168,14 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
     resources = plan.resources
     run = equip(apply_params(plan.run, params), resources.cpus_per_trial, resources.gpus_per_trial)
     folder = trial_folder(plan.folder / "trials", number)
+    changes = plan.first_changes[number] if number < len(plan.first_changes) else ()
     return [
         run.model_copy(
             update={
                 "seed": plan.search.seed + i,
                 "initial": plan.initial[i % len(plan.initial)] if plan.initial else run.initial,
                 "folder": folder / f"seed-{i}",
+                "changes": changes,
                 "keep_best": True,
             }
         )

@@ -48,6 +48,7 @@ def finalist_plan(plan: StudyPlan, study: StudyResult) -> StudyPlan | None:
         search=search.model_copy(update=fresh),
         initial=_rotated(plan.initial, used),
         first=tuple(trial.params for trial in chosen),
+        first_changes=tuple(trial.changes for trial in chosen),
         kind="finalist",
     )
     return replace(again, folder=plan.folder / "finalists" / again.key)

@@ -79,6 +79,7 @@ def _job(
             "train_splits": ("train", "validation"),
             "validation_split": None,
             "stop_after_epochs": selected.epochs,
+            "changes": selected.changes,
             "initial": repeat(initial, i),
             "keep_weights": True,
             "team": team(session.experiment.refit),

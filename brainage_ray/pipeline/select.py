@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from brainage_ray.config.run import SettingsChange
 from brainage_ray.errors import TrialFailed
 from brainage_ray.evaluation.choice import Choice, choose
 from brainage_ray.execution import StudyPlan, StudyResult
@@ -30,6 +31,10 @@ class Selected:
     """That the choice was made on; none: it was made on the search's own values."""
     why: str = ""
     """Among what it was chosen, and by what rule."""
+    changes: tuple[SettingsChange, ...] = ()
+    """Of the settings while the trial trained, which the final models follow."""
+    delta_auc: float | None = None
+    """How well the brain-age delta told AD from CN on validation; where that is an objective."""
 
     @property
     def optimism_years(self) -> float | None:
@@ -38,7 +43,8 @@ class Selected:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self) | {"optimism_years": self.optimism_years}
+        changes = [change.to_json() for change in self.changes]
+        return asdict(self) | {"optimism_years": self.optimism_years, "changes": changes}
 
 
 def select(plan: StudyPlan, study: StudyResult, again: StudyResult | None = None) -> Selected:
@@ -69,6 +75,8 @@ def select(plan: StudyPlan, study: StudyResult, again: StudyResult | None = None
         validation_mae=voted.best_value or 0.0,
         search_mae=searched.best_value,
         fresh_seeds=() if last is None else seeds_of(last),
+        changes=searched.changes,
+        delta_auc=voted.delta_auc,
         why=_why(plan, choice, len(voters), fresh=last is not None),
     )
 
