@@ -40,6 +40,7 @@ def study_plan(session: Session, prepared: Prepared, pretrained: Pretrained, nam
     plan = StudyPlan(
         arm=name, run=age_run(session, prepared, arm), search=session.experiment.search, folder=Path(),
         resources=session.experiment.resources, initial=pretrained.initial(arm.backbone, arm.pretraining),
+        experiment=session.experiment.name, storage=session.storage,
     )  # fmt: skip
     return replace(plan, folder=session.folder / "search" / f"{name}-{plan.key}")
 
@@ -59,7 +60,7 @@ def search(session: Session, prepared: Prepared, pretrained: Pretrained) -> Sear
 
 
 def _finished(plan: StudyPlan) -> StudyResult | None:
-    study = load_study_result(plan.folder, count_trials(plan))
+    study = load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name)
     return study if study is not None and study.done else None
 
 
