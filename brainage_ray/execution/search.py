@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from brainage_ray.errors import EngineError, TrialFailed
 from brainage_ray.execution.cluster import Cluster
-from brainage_ray.execution.journal import load_study_result
 from brainage_ray.execution.results import StudyPlan, StudyResult
+from brainage_ray.execution.storage import load_study_result
 from brainage_ray.execution.study import Study, count_trials
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def retell(plan: StudyPlan, recorder: Recorder) -> None:
     """Tell a recorder of all answered trials of a study, where it may have missed some; starts nothing."""
     from brainage_ray.execution.session import replay
 
-    result = load_study_result(plan.folder, count_trials(plan))
+    result = load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name)
     if result is not None:
         replay(plan, result, recorder)
 

@@ -132,7 +132,7 @@ def test_a_population_does_better_than_its_members_alone(cluster: Cluster, plan:
     assert sum(trial.values[-1] for trial in moved) < sum(sum(values[-1]) / 2 for values in alone)
     assert heard.states == ["complete"] * 8
     backend = optuna.storages.journal.JournalFileBackend(str(plan.folder / "study.journal"))
-    kept = optuna.load_study(study_name="study.journal", storage=optuna.storages.JournalStorage(backend))
+    kept = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
     assert [trial.state.name for trial in kept.trials] == ["COMPLETE"] * 8
     assert run_study(Cluster(), plan, Heard()) == result  # starts nothing
 

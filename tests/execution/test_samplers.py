@@ -64,7 +64,7 @@ def test_a_study_of_two_objectives_tells_both(tmp_path: Path, sampler: str):
                 assert not study.report(trial, epoch, [valley(trial, epoch)], min(1.0, trial.params[LR] * epoch))
             study.tell(trial, "complete", 0.1)
         result = study.result()
-    kept = optuna.load_study(study_name="study.journal", storage=_journal(plan.folder))
+    kept = optuna.load_study(study_name=None, storage=_journal(plan.folder))
     assert [direction.name for direction in kept.directions] == ["MINIMIZE", "MAXIMIZE"]
     assert [tuple(trial.values) for trial in kept.trials] == [(t.best_value, t.delta_auc) for t in result.trials]
     assert all(t.best_epoch == 2 and t.delta_auc == min(1.0, t.params[LR] * 2) for t in result.trials)
