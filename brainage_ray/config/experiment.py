@@ -140,6 +140,10 @@ class ResourcesConfig(FrozenModel):
     gpus_per_worker: Gpus = 0
     """Of a Ray Train worker."""
 
+    def gpus_of_trial(self, workers: int) -> float:
+        """Return the GPUs, or the share of one, that a search trial holds that so many workers fit together."""
+        return self.gpus_per_trial if workers == 1 else workers * self.gpus_per_worker
+
 
 class Experiment(FrozenModel):
     """The whole of an experiment file."""

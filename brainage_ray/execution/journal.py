@@ -14,8 +14,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from brainage_ray.config.search import BudgetConfig
 from brainage_ray.data.files import no_space
 from brainage_ray.errors import EngineError
+from brainage_ray.execution.budget import BUDGET, SPENT, Spent, why_ended
 from brainage_ray.execution.results import MACHINE, StudyResult, TrialResult
 from brainage_ray.execution.samplers import PLACE
 
@@ -52,12 +54,15 @@ def open_study(folder: Path, pruner: optuna.pruners.BasePruner, directions: Sequ
     )
 
 
-def load_study_result(folder: Path, wanted: int | None = None) -> StudyResult | None:
+def load_study_result(
+    folder: Path, wanted: int | None = None, budget: BudgetConfig | None = None
+) -> StudyResult | None:
     """Read a study, finished or not, without changing it: as the next start will find it.
 
     Args:
         folder: of the study's plan.
         wanted: number of trials that the study is to have; None: as it was last run.
+        budget: when the search ends; None: as it was last run.
 
     Returns:
         Its trials, without those beyond the wanted number; None where no study was begun.
@@ -70,7 +75,8 @@ def load_study_result(folder: Path, wanted: int | None = None) -> StudyResult | 
         return None
     wanted = int(study.user_attrs.get(WANTED, 0)) if wanted is None else wanted
     places = read_places(study, wanted)
-    return read_trials(places, wanted, first_start(places, study.user_attrs.get(STARTS, 0) + 1))
+    budget = read_budget(study) if budget is None else budget
+    return read_trials(places, wanted, first_start(places, study.user_attrs.get(STARTS, 0) + 1), budget, study)
 
 
 def read_places(study: optuna.Study, wanted: int) -> dict[int, list[FrozenTrial]]:
@@ -107,10 +113,22 @@ def is_answered(tries: Sequence[FrozenTrial], since: int) -> bool:
     return start >= since and failed.count(start) >= TRIES
 
 
-def read_trials(places: Mapping[int, Sequence[FrozenTrial]], wanted: int, since: int) -> StudyResult:
+def read_trials(
+    places: Mapping[int, Sequence[FrozenTrial]], wanted: int, since: int, budget: BudgetConfig, study: optuna.Study
+) -> StudyResult:
     """Return the last try of each place; one that leaves it open says that it still runs."""
     trials = tuple(_trial_result(place, tries, since) for place, tries in places.items())
-    return StudyResult(trials, wanted)
+    return StudyResult(trials, wanted, why_ended(budget, read_spent(study), trials, wanted))
+
+
+def read_spent(study: optuna.Study) -> Spent:
+    """Return what all starts of a study have spent."""
+    return Spent(**study.user_attrs.get(SPENT, {}))
+
+
+def read_budget(study: optuna.Study) -> BudgetConfig:
+    """Return the budget of a study's last start."""
+    return BudgetConfig.model_validate(study.user_attrs.get(BUDGET, {}))
 
 
 def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> TrialResult:

@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from brainage_ray.errors import EngineError, TrialFailed
+from brainage_ray.execution.budget import check_result
 from brainage_ray.execution.cluster import Cluster
 from brainage_ray.execution.results import StudyPlan, StudyResult
 from brainage_ray.execution.study import Study
@@ -30,23 +31,24 @@ def run_study(cluster: Cluster, plan: StudyPlan, recorder: Recorder, epochs: Epo
         epochs: what trains a run in place of brainage_ray.training.loop.epochs; is pickled.
 
     Returns:
-        All trials of the study, each with an answer.
+        All trials of the study, each with an answer; and why the budget ended it, if it did.
 
     Raises:
         EngineError: a trial does not fit on the cluster; another process runs the study, or the folder holds
             another one; Tune stopped early.
-        TrialFailed: no trial gave a value.
+        TrialFailed: no trial gave a value, or none was trained to its end within the budget.
         NoSpaceError: the disk of the study or of a trial is full.
     """
     with Study(plan) as study:
-        if study.open_places:
+        if not study.result().done:
             _run_open_trials(cluster, plan, study, recorder, epochs)
-        if study.open_places:
+        result = study.result()
+        if not result.done:
             raise EngineError(
                 f"Ray Tune left {study.open_places} of {study.wanted} trials of {plan.arm} undone",
                 "Run again to go on; --debug shows what Ray says.",
             )
-        result = study.result()
+    check_result(plan, result)
     _check_some_succeeded(plan, result)
     return result
 
@@ -119,7 +121,7 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
 
 def _check_some_succeeded(plan: StudyPlan, result: StudyResult) -> None:
     failed = [trial for trial in result.trials if trial.state == "failed"]
-    if len(failed) == len(result.trials):
+    if failed and len(failed) == len(result.trials):
         raise TrialFailed(
             f"all {len(failed)} trials of {plan.arm} failed; trial {failed[0].number}: {failed[0].reason}",
             "Correct that, or widen the search space.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from brainage_ray.config.run import TrainingRun, apply_params
 from brainage_ray.errors import NoSpaceError
+from brainage_ray.execution.budget import BudgetWatch
 from brainage_ray.execution.results import StudyPlan, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
 from brainage_ray.training.recorder import Recorder, RunInfo, Status
@@ -27,17 +28,19 @@ class StudySession:
         self._flying: dict[str, OpenTrial] = {}
         self._last: dict[str, Mapping[str, Any]] = {}
         self._pruned: set[str] = set()
+        self._budget = BudgetWatch(plan, study)
         self.problem: Exception | None = None
         """The first that was raised while the engine called: the engine itself makes text of it."""
 
     @property
     def finished(self) -> bool:
-        """Tell whether no place waits and no trial flies."""
-        return not self._flying and self._study.open_places == 0
+        """Tell whether no trial flies, and no place waits or the budget lets none be tried."""
+        return not self._flying and (self._study.open_places == 0 or bool(self._budget.over))
 
     def begin(self, engine_id: str) -> list[TrainingRun] | None:
-        """Start a trial; return a run per seed, or None where no place waits."""
-        trial = self._study.ask()
+        """Start a trial; return a run per seed, or None where no place waits or the budget is spent."""
+        self._budget.look()
+        trial = None if self._budget.over else self._study.ask()
         if trial is None:
             return None
         self._flying[engine_id] = trial
@@ -58,11 +61,15 @@ class StudySession:
         if report.get("failure") == "full":
             raise NoSpaceError(report["reason"])
         self._last[engine_id] = report
+        self._budget.hear(engine_id, float(report.get("seconds", 0.0)))
         if "failure" in report:
             return False
         self._recorder.epoch(self._key(trial), report["epoch"], report["metrics"])
         delta_auc = report["metrics"].get("validation_delta_auc")
         if self._study.report(trial, report["epoch"], report["seed_values"], delta_auc):
+            self._pruned.add(engine_id)
+        elif self._budget.over and report["epoch"] < trial.epochs and engine_id not in self._pruned:
+            self._budget.cut(trial)
             self._pruned.add(engine_id)
         return engine_id in self._pruned
 
@@ -81,6 +88,8 @@ class StudySession:
             return
         state: Status = "pruned" if engine_id in self._pruned else "complete"
         best = self._study.tell(trial, "pruned" if state == "pruned" else "complete", seconds)
+        if state == "complete":
+            self._budget.complete(best)
         self._recorder.finished(self._key(trial), state, {"best_validation_mae": best})
 
     @contextmanager
@@ -94,7 +103,8 @@ class StudySession:
 
     def abandon(self) -> None:
         """Note that the trials in flight were cut off: they are put again at the next start."""
-        with suppress(NoSpaceError):  # only a note: trials that nobody closed are put again too
+        with suppress(NoSpaceError):  # only notes: trials that nobody closed are put again too
+            self._budget.note()
             for trial in self._flying.values():
                 self._study.fail(trial, "interrupted", "the driver was stopped")
         self._flying.clear()

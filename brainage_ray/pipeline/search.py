@@ -61,8 +61,10 @@ def search(session: Session, prepared: Prepared, pretrained: Pretrained) -> Sear
 
 
 def _finished(plan: StudyPlan) -> StudyResult | None:
-    study = load_study_result(plan.folder, count_trials(plan))
-    return study if study is not None and study.done else None
+    study = load_study_result(plan.folder, count_trials(plan), plan.search.budget)
+    # one that came to nothing goes to run_study, which says what to do
+    finished = study is not None and study.done and any(trial.state == "complete" for trial in study.trials)
+    return study if finished else None
 
 
 def _run(session: Session, plan: StudyPlan) -> StudyResult:

@@ -103,16 +103,18 @@ def _search(session: Session, prepared: Prepared | None, known: Pretrained, name
     if prepared is None or (arm.pretraining and Node(arm.backbone, arm.pretraining) not in known.weights):
         return StatusRow("search", name, 0, trials_of(session.experiment, name))
     plan = study_plan(session, prepared, known, name)
-    study = load_study_result(plan.folder, count_trials(plan))
+    study = load_study_result(plan.folder, count_trials(plan), plan.search.budget)
     trials = study.trials if study else ()
     done = sum(trial.state != "running" for trial in trials)
     best = min((trial.best_value for trial in trials if trial.best_value is not None), default=None)
-    if study is not None and done >= count_trials(plan):
+    if study is not None and study.done:
         try:
             found.studies[name], found.selected[name] = study, select(name, study)
         except TrialFailed as error:
-            return StatusRow("search", name, done, count_trials(plan), error.problem)
-    return StatusRow("search", name, done, count_trials(plan), f"best {best:.2f} years" if best is not None else "")
+            return StatusRow("search", name, done, count_trials(plan), study.ended or error.problem)
+    notes = [f"best {best:.2f} years"] if best is not None else []
+    notes += [f"ended by its budget: {study.ended}"] if study is not None and study.ended else []
+    return StatusRow("search", name, done, count_trials(plan), "; ".join(notes))
 
 
 def _refit(
