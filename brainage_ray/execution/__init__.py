@@ -5,25 +5,31 @@ Importing it loads Optuna, but neither Ray nor torch; these start with the first
 
 from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.journal import load_study_result
+from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
+from brainage_ray.execution.preflight import Demand, check_demands, trial_demand
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
 from brainage_ray.execution.search import run_study
 from brainage_ray.execution.study import count_trials
 from brainage_ray.execution.train_jobs import run_training_jobs
 
 __all__ = [
+    "GIB",
     "MEMORY_SETTING",
     "Cluster",
     "ClusterResources",
+    "Demand",
     "Job",
     "StudyPlan",
     "StudyResult",
     "TrialResult",
     "best_of",
+    "check_demands",
     "count_trials",
     "load_study_result",
     "moving_average",
     "parallel_map",
     "run_study",
     "run_training_jobs",
+    "trial_demand",
 ]
