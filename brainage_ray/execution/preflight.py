@@ -48,16 +48,23 @@ def trial_demand(search: SearchConfig, resources: ResourcesConfig, memory: float
         search: says how many workers fit a trial together.
         resources: of a trial, and of a worker.
         memory: of each process, bytes; 0: not known.
+
+    Raises:
+        EngineError: two workers of a trial would share a GPU.
     """
-    workers = search.workers_per_trial
+    workers, gpus = search.workers_per_trial, resources.gpus_per_worker
+    if workers > 1 and 0 < gpus < 1:
+        raise EngineError(
+            f"resources.gpus_per_worker is {gpus:g}, but the {workers} workers of a trial share no GPU (NCCL)",
+            "Set resources.gpus_per_worker to 1, or search.workers_per_trial to 1.",
+        )
     if workers == 1:
         settings = "resources.cpus_per_trial, resources.gpus_per_trial"
         settings += " or resources.memory_gib_per_trial" if memory else ""
         return Demand("a trial of the search", 1, resources.cpus_per_trial, resources.gpus_per_trial, memory, settings)
     settings = "search.workers_per_trial, resources.cpus_per_worker, resources.gpus_per_worker"
     settings += " or resources.memory_gib_per_trial" if memory else ""
-    held = (resources.cpus_per_worker, resources.gpus_per_worker, memory)
-    return Demand("a trial of the search", workers, *held, settings)
+    return Demand("a trial of the search", workers, resources.cpus_per_worker, gpus, memory, settings)
 
 
 def check_demands(cluster: Cluster, demands: Sequence[Demand]) -> None:

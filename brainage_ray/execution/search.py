@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brainage_ray.errors import EngineError, TrialFailed
 from brainage_ray.execution.budget import check_result
 from brainage_ray.execution.cluster import Cluster
+from brainage_ray.execution.preflight import trial_demand
 from brainage_ray.execution.results import StudyPlan, StudyResult
 from brainage_ray.execution.study import Study
 
@@ -59,16 +60,15 @@ def concurrent_trials(cluster: Cluster, plan: StudyPlan, trials: int) -> int:
     Raises:
         EngineError: not even one fits.
     """
-    resources = plan.resources
+    demand = trial_demand(plan.search, plan.resources)
     wanted = min(trials, plan.search.max_concurrent or trials)
-    places = cluster.places(resources.cpus_per_trial, resources.gpus_per_trial, wanted)
-    if places == 0:
+    places = cluster.places(demand.cpus, demand.gpus, wanted * demand.processes)
+    if places < demand.processes:
         raise EngineError(
-            f"a trial of {plan.arm} wants {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs "
-            f"on one node, but the cluster has {cluster.resources()}",
-            "Lower resources.cpus_per_trial or resources.gpus_per_trial, or give the cluster larger nodes.",
+            f"{demand}, but the cluster has {cluster.resources()}: room for {places} of {demand.processes}",
+            f"Lower {demand.settings}, or give the cluster more or larger nodes.",
         )
-    return min(places, wanted)
+    return min(places // demand.processes, wanted)
 
 
 def _run_open_trials(
@@ -90,12 +90,10 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
     from ray import tune  # seconds: only where there is work
 
     from brainage_ray.execution.searcher import StudySearcher, StudyStopper
-    from brainage_ray.execution.trial import TrialActor
 
-    resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
     scratch = plan.folder / "ray"
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), resources),
+        _trainable(plan, epochs),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(session),
             num_samples=-1,
@@ -117,6 +115,20 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
         shutil.rmtree(scratch, ignore_errors=True)
     if session.problem is not None:  # itself: Tune raises the text of its traceback
         raise session.problem
+
+
+def _trainable(plan: StudyPlan, epochs: EpochSource | None) -> Any:
+    """Return what Tune makes of a trial, with what it holds."""
+    from ray import tune
+
+    from brainage_ray.execution.trial import TrialActor
+    from brainage_ray.execution.wide import WideTrialActor, bundles
+
+    demand = trial_demand(plan.search, plan.resources)
+    if demand.processes > 1:
+        return tune.with_resources(tune.with_parameters(WideTrialActor, epochs=epochs, demand=demand), bundles(demand))
+    held = {"cpu": demand.cpus, "gpu": demand.gpus}
+    return tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), held)
 
 
 def _check_some_succeeded(plan: StudyPlan, result: StudyResult) -> None:

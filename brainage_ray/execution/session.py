@@ -9,6 +9,7 @@ from typing import Any
 from brainage_ray.config.run import TrainingRun, apply_params
 from brainage_ray.errors import NoSpaceError
 from brainage_ray.execution.budget import BudgetWatch
+from brainage_ray.execution.preflight import trial_demand
 from brainage_ray.execution.results import StudyPlan, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
 from brainage_ray.training.recorder import Recorder, RunInfo, Status
@@ -143,8 +144,8 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
     Raises:
         ConfigError: a parameter does not fit its field.
     """
-    resources = plan.resources
-    run = equip(apply_params(plan.run, params), resources.cpus_per_trial, resources.gpus_per_trial)
+    process = trial_demand(plan.search, plan.resources)
+    run = equip(apply_params(plan.run, params), process.cpus, process.gpus)
     folder = plan.folder / "trials" / f"{number:03d}"
     return [
         run.model_copy(
@@ -152,6 +153,7 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
                 "seed": plan.search.seed + i,
                 "initial": plan.initial[i % len(plan.initial)] if plan.initial else run.initial,
                 "folder": folder / f"seed-{i}",
+                "team": process.processes,
             }
         )
         for i in range(plan.search.seeds_per_trial)
