@@ -135,10 +135,17 @@ class ResourcesConfig(FrozenModel):
     """Of a search trial; also its torch threads."""
     gpus_per_trial: Gpus = 0
     """Of a search trial; 0.25 lets four share a GPU."""
+    memory_gib_per_trial: Annotated[float, Field(gt=0)] | None = None
+    """Of the process of a search trial (or of each worker of a wide one), GiB: Ray places no more of them on a node
+    than its memory holds. Default: measured, before the search, on the largest network of its space."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1
     """Of a Ray Train worker; also its torch threads."""
     gpus_per_worker: Gpus = 0
     """Of a Ray Train worker."""
+
+    def gpus_of_trial(self, workers: int) -> float:
+        """Return the GPUs, or the share of one, that a search trial holds that so many workers fit together."""
+        return self.gpus_per_trial if workers == 1 else workers * self.gpus_per_worker
 
 
 class Experiment(FrozenModel):
@@ -188,6 +195,28 @@ class Experiment(FrozenModel):
                     f"{key}.parallel is ddp and resources.gpus_per_worker is {gpus:g}, which puts two workers of one "
                     f"run on one GPU, and NCCL refuses that; set resources.gpus_per_worker: 1, or {key}.parallel: share"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _trials_hold_what_they_need(self) -> Self:
+        workers, held = self.search.workers_per_trial, self.resources
+        if workers > 1 and 0 < held.gpus_per_worker < 1:
+            raise ValueError(
+                f"search.workers_per_trial is {workers} and resources.gpus_per_worker is {held.gpus_per_worker:g}, "
+                "which puts two workers of one trial on one GPU, and NCCL refuses that; set "
+                "resources.gpus_per_worker: 1, or search.workers_per_trial: 1 and a share in resources.gpus_per_trial"
+            )
+        if workers > 1 and held.gpus_per_trial > 0 and held.gpus_per_worker == 0:
+            raise ValueError(
+                f"search.workers_per_trial is {workers}, so that a trial holds {workers} times "
+                f"resources.gpus_per_worker, which is 0, and not resources.gpus_per_trial: {held.gpus_per_trial:g}; "
+                "set resources.gpus_per_worker"
+            )
+        if self.search.budget.max_gpu_hours is not None and held.gpus_of_trial(workers) == 0:
+            raise ValueError(
+                "search.budget.max_gpu_hours would never be spent: a trial holds no GPU; set max_hours, or "
+                f"resources.{'gpus_per_trial' if workers == 1 else 'gpus_per_worker'}"
+            )
         return self
 
     def check_slices(self, name: str, backbone: BackboneConfig) -> None:

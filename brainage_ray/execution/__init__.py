@@ -5,24 +5,30 @@ Importing it loads Optuna, but neither Ray nor torch; these start with the first
 
 from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.dashboard import serve_dashboard
+from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
+from brainage_ray.execution.preflight import Demand, check_demands, trial_demand
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
 from brainage_ray.execution.search import retell, run_study
 from brainage_ray.execution.storage import check_storage, load_study_result, storage_without_secrets
-from brainage_ray.execution.study import count_trials
+from brainage_ray.execution.study import count_trials, load_plan_result
 from brainage_ray.execution.train_jobs import run_training_jobs
 
 __all__ = [
+    "GIB",
     "MEMORY_SETTING",
     "Cluster",
     "ClusterResources",
+    "Demand",
     "Job",
     "StudyPlan",
     "StudyResult",
     "TrialResult",
     "best_of",
+    "check_demands",
     "check_storage",
     "count_trials",
+    "load_plan_result",
     "load_study_result",
     "moving_average",
     "parallel_map",
@@ -31,4 +37,5 @@ __all__ = [
     "run_training_jobs",
     "serve_dashboard",
     "storage_without_secrets",
+    "trial_demand",
 ]

@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +86,7 @@ class Cluster:
         self._connected = False
         self._ours = False
         self._autoscaler: Autoscaler | None = None
+        self._checks: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         """Start nothing."""
@@ -101,7 +102,7 @@ class Cluster:
         """Start or join the cluster, the first time.
 
         Raises:
-            EngineError: there is no cluster at the address, or Ray does not start.
+            EngineError: there is no cluster at the address, or Ray does not start; and what `when_connected` raises.
         """
         if self._connected:
             return
@@ -117,6 +118,14 @@ class Cluster:
         if not self._debug:
             logging.getLogger("ray").setLevel(logging.CRITICAL)
         self._connected = True
+        for check in self._checks:
+            check()
+
+    def when_connected(self, check: Callable[[], None]) -> None:
+        """Do something as soon as there is a cluster, before any work: at once where there is one already."""
+        self._checks.append(check)
+        if self._connected:
+            check()
 
     def close(self) -> None:
         """Leave the cluster, and end it where it is ours; a second call does nothing."""
@@ -152,6 +161,16 @@ class Cluster:
             return sum(places_of(node, cpus, gpus, memory) for node in self._nodes())
 
         return count() if self._autoscaler is None else self._autoscaler.grow(cpus, gpus, wanted, count, memory)
+
+    def most_places(self, cpus: float, gpus: float, memory: float = 0) -> int:
+        """Count as `places`, with all machines that the cluster may still start; asks for none of them."""
+        now = sum(places_of(node, cpus, gpus, memory) for node in self._nodes())
+        return now if self._autoscaler is None else max(now, self._autoscaler.most_places(cpus, gpus, memory))
+
+    def nodes_at_most(self) -> list[dict[str, float]]:
+        """Return what each node has, and each machine that the cluster may still start."""
+        nodes = self._nodes()
+        return nodes if self._autoscaler is None else max(nodes, self._autoscaler.machines(), key=len)
 
     def release(self) -> None:
         """Ask for no more machines than the running work needs: those without work then go."""

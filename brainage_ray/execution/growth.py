@@ -84,6 +84,16 @@ class Autoscaler:
         rooms = sorted((places[name] for name, count in counted.items() for _ in range(count)), reverse=True)
         return places[self._config["head_node_type"]] + sum(rooms[: self._config["max_workers"]])
 
+    def machines(self) -> list[dict[str, float]]:
+        """Return what each machine has where all have started that may: the head, then those with most GPUs, CPUs."""
+        kinds = self._config["available_node_types"]
+        head = dict(kinds[self._config["head_node_type"]].get("resources") or {})
+        workers = [
+            dict(kind.get("resources") or {}) for kind in kinds.values() for _ in range(kind.get("max_workers", 0))
+        ]
+        workers.sort(key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), reverse=True)
+        return [head, *workers[: self._config["max_workers"]]]
+
 
 def find_autoscaler() -> Autoscaler | None:
     """Return the autoscaler of the cluster whose head this machine is; None where `ray up` made no head of it."""

@@ -15,8 +15,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from brainage_ray.config.run import SettingsChange
+from brainage_ray.config.search import BudgetConfig
 from brainage_ray.data.files import no_space
 from brainage_ray.errors import EngineError
+from brainage_ray.execution.budget import BUDGET, SPENT, Spent, why_ended
 from brainage_ray.execution.results import MACHINE, StudyResult, TrialResult
 from brainage_ray.execution.samplers import PLACE
 
@@ -89,10 +91,22 @@ def _vain_tries(tries: Sequence[FrozenTrial]) -> int:
     return vain
 
 
-def read_trials(places: Mapping[int, Sequence[FrozenTrial]], wanted: int, since: int) -> StudyResult:
+def read_trials(
+    places: Mapping[int, Sequence[FrozenTrial]], wanted: int, since: int, budget: BudgetConfig, study: optuna.Study
+) -> StudyResult:
     """Return the last try of each place; one that leaves it open says that it still runs."""
     trials = tuple(_trial_result(place, tries, since) for place, tries in places.items())
-    return StudyResult(trials, wanted)
+    return StudyResult(trials, wanted, why_ended(budget, read_spent(study), trials, wanted))
+
+
+def read_spent(study: optuna.Study) -> Spent:
+    """Return what all starts of a study have spent."""
+    return Spent(**study.user_attrs.get(SPENT, {}))
+
+
+def read_budget(study: optuna.Study) -> BudgetConfig:
+    """Return the budget of a study's last start."""
+    return BudgetConfig.model_validate(study.user_attrs.get(BUDGET, {}))
 
 
 def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> TrialResult:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_ray.config.run import CHECKPOINT, TrainingRun
-from brainage_ray.errors import NoSpaceError
+from brainage_ray.errors import EngineError, NoSpaceError
 from brainage_ray.execution.population import Member, generation_ends, next_generation
 from brainage_ray.execution.results import StudyPlan, moving_average
 from brainage_ray.execution.session import StudySession, trial_info, trial_runs
@@ -34,7 +34,6 @@ class PopulationSession(StudySession):
         super().__init__(plan, study, recorder)
         self._ends = generation_ends(plan.search, plan.run.epochs)
         self._generation = 0
-        self._waiting = list(range(study.wanted))
         self._members: dict[int, Member] = {}
         self._values: dict[int, float] = {}
         """Validation MAE of the trials that have ended this generation, years."""
@@ -43,6 +42,7 @@ class PopulationSession(StudySession):
         self._trials: dict[int, Curve] = {t.number: Curve(t.number, dict(t.params), plan.run.epochs)
                                           for t in study.result().trials if t.state != "running"}  # fmt: skip
         """Of all trials that were begun; those that are answered already are no OpenTrial."""
+        self._waiting = sorted({*self._trials, *study.places})
         self._metrics: dict[int, list[Mapping[str, float]]] = {}
         """Of each trial's epochs so far, those included that it took over from another one."""
         self._heard: dict[int, int] = defaultdict(int)
@@ -51,12 +51,13 @@ class PopulationSession(StudySession):
 
     @property
     def finished(self) -> bool:
-        """Tell whether the last generation has ended."""
-        return not self._parts and not self._waiting
+        """Tell whether the last generation has ended, or the budget lets nothing go on."""
+        return not self._parts and (not self._waiting or bool(self._budget.over))
 
     def begin(self, engine_id: str) -> list[TrainingRun] | None:
-        """Start a trial's part of this generation; return a run per seed, or None where no trial waits."""
-        if not self._waiting:
+        """Start a trial's part of this generation; return a run per seed, or None where none waits or may go on."""
+        self._budget.look()
+        if not self._waiting or self._budget.over:
             return None
         number = self._waiting.pop(0)
         if number not in self._trials:
@@ -71,7 +72,7 @@ class PopulationSession(StudySession):
         return self._runs(number)
 
     def hear(self, engine_id: str, report: Mapping[str, Any]) -> bool:
-        """Take a report of a trial's process; no trial is stopped.
+        """Take a report of a trial's process; return whether it is to stop: where the budget is spent, no other one.
 
         Raises:
             NoSpaceError: the trial found the disk full, or the study does.
@@ -79,6 +80,7 @@ class PopulationSession(StudySession):
         if report.get("failure") == "full":
             raise NoSpaceError(report["reason"])
         self._last[engine_id] = report
+        self._budget.hear(engine_id, float(report.get("seconds", 0.0)))
         if "failure" in report:
             return False
         curve, epoch = self._parts[engine_id], report["epoch"]
@@ -89,7 +91,7 @@ class PopulationSession(StudySession):
             self._study.report(curve, epoch, report["seed_values"])
         else:
             curve.seed_values.append(tuple(report["seed_values"]))
-        return False
+        return bool(self._budget.over)
 
     def end(self, engine_id: str) -> None:
         """Close a trial's part of this generation."""
@@ -98,16 +100,19 @@ class PopulationSession(StudySession):
             return
         number = curve.number
         self._seconds[number] += float(last.get("seconds", 0.0))
-        if last.get("failure") or len(curve.seed_values) < self._ends[self._generation]:
-            self._leave(curve, last)
-        else:
+        if not last.get("failure") and len(curve.seed_values) == self._ends[self._generation]:
             self._values[number] = moving_average(curve.values, self._plan.search.smooth_epochs)[-1]
+        elif last.get("failure") or not self._budget.over:
+            self._leave(curve, last)
+        else:  # stopped by the budget: a larger one goes on with it
+            self._waiting.append(number)
         if not self._parts and not self._waiting:
             self._end_generation()
 
     def abandon(self) -> None:
         """Note that the trials that were not told were cut off: they are put again at the next start."""
-        with suppress(NoSpaceError):  # only a note: trials that nobody closed are put again too
+        with suppress(NoSpaceError, EngineError):  # only notes: trials that nobody closed are put again too
+            self._budget.note()
             for curve in self._trials.values():
                 if isinstance(curve, OpenTrial):
                     self._study.fail(curve, "interrupted", "the driver was stopped")

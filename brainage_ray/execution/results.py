@@ -104,7 +104,7 @@ class TrialResult:
     seconds: float = 0.0
     """Time that the trial trained."""
     reason: str = ""
-    """Why it failed."""
+    """Why it failed, or why the budget stopped it."""
     changes: tuple[SettingsChange, ...] = ()
     """Of the settings while it trained; `params` are those that it began with."""
 
@@ -120,11 +120,13 @@ class StudyResult:
     trials: tuple[TrialResult, ...]
     wanted: int
     """How many trials the study is to have."""
+    ended: str = ""
+    """Why the budget ended the search before all of them were through; "" where it did not."""
 
     @property
     def done(self) -> bool:
-        """Tell whether every trial has its answer."""
-        return sum(trial.state != "running" for trial in self.trials) >= self.wanted
+        """Tell whether every trial has its answer, or the budget ended the search."""
+        return bool(self.ended) or sum(trial.state != "running" for trial in self.trials) >= self.wanted
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brainage_ray.errors import EngineError, TrialFailed
+from brainage_ray.execution.budget import check_result
 from brainage_ray.execution.cluster import Cluster
+from brainage_ray.execution.preflight import trial_demand
 from brainage_ray.execution.results import StudyPlan, StudyResult
-from brainage_ray.execution.storage import load_study_result
-from brainage_ray.execution.study import Study, count_trials
+from brainage_ray.execution.study import Study, load_plan_result
 
 if TYPE_CHECKING:
     from brainage_ray.execution.session import StudySession
@@ -32,23 +33,24 @@ def run_study(cluster: Cluster, plan: StudyPlan, recorder: Recorder, epochs: Epo
         epochs: what trains a run in place of brainage_ray.training.loop.epochs; is pickled.
 
     Returns:
-        All trials of the study, each with an answer.
+        All trials of the study, each with an answer; and why the budget ended it, if it did.
 
     Raises:
         EngineError: a trial does not fit on the cluster; another process runs the study, or the folder holds
             another one; Tune stopped early.
-        TrialFailed: no trial gave a value.
+        TrialFailed: no trial gave a value, or none was trained to its end within the budget.
         NoSpaceError: the disk of the study or of a trial is full.
     """
     with Study(plan) as study:
-        if study.open_places:
+        if not study.result().done:
             _run_open_trials(cluster, plan, study, recorder, epochs)
-        if study.open_places:
+        result = study.result()
+        if not result.done:
             raise EngineError(
                 f"Ray Tune left {study.open_places} of {study.wanted} trials of {plan.arm} undone",
                 "Run again to go on; --debug shows what Ray says.",
             )
-        result = study.result()
+    check_result(plan, result)
     _check_some_succeeded(plan, result)
     return result
 
@@ -57,7 +59,7 @@ def retell(plan: StudyPlan, recorder: Recorder) -> None:
     """Tell a recorder of all answered trials of a study, where it may have missed some; starts nothing."""
     from brainage_ray.execution.session import replay
 
-    result = load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name)
+    result = load_plan_result(plan)
     if result is not None:
         replay(plan, result, recorder)
 
@@ -68,16 +70,15 @@ def concurrent_trials(cluster: Cluster, plan: StudyPlan, trials: int) -> int:
     Raises:
         EngineError: not even one fits.
     """
-    resources = plan.resources
+    demand = trial_demand(plan.search, plan.resources)
     wanted = min(trials, plan.search.max_concurrent or trials)
-    places = cluster.places(resources.cpus_per_trial, resources.gpus_per_trial, wanted)
-    if places == 0:
+    places = cluster.places(demand.cpus, demand.gpus, wanted * demand.processes)
+    if places < demand.processes:
         raise EngineError(
-            f"a trial of {plan.arm} wants {resources.cpus_per_trial:g} CPUs and {resources.gpus_per_trial:g} GPUs "
-            f"on one node, but the cluster has {cluster.resources()}",
-            "Lower resources.cpus_per_trial or resources.gpus_per_trial, or give the cluster larger nodes.",
+            f"{demand}, but the cluster has {cluster.resources()}: room for {places} of {demand.processes}",
+            f"Lower {demand.settings}, or give the cluster more or larger nodes.",
         )
-    return min(places, wanted)
+    return min(places // demand.processes, wanted)
 
 
 def _run_open_trials(
@@ -105,12 +106,10 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
 
     from brainage_ray.execution.searcher import StudySearcher, StudyStopper
     from brainage_ray.execution.silence import SilenceWatch
-    from brainage_ray.execution.trial import TrialActor
 
-    resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
     scratch = plan.folder / "ray"
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), resources),
+        _trainable(plan, epochs),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(session),
             num_samples=-1,
@@ -138,9 +137,23 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
         raise session.problem
 
 
+def _trainable(plan: StudyPlan, epochs: EpochSource | None) -> Any:
+    """Return what Tune makes of a trial, with what it holds."""
+    from ray import tune
+
+    from brainage_ray.execution.trial import TrialActor
+    from brainage_ray.execution.wide import WideTrialActor, bundles
+
+    demand = trial_demand(plan.search, plan.resources)
+    if demand.processes > 1:
+        return tune.with_resources(tune.with_parameters(WideTrialActor, epochs=epochs, demand=demand), bundles(demand))
+    held = {"cpu": demand.cpus, "gpu": demand.gpus}
+    return tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), held)
+
+
 def _check_some_succeeded(plan: StudyPlan, result: StudyResult) -> None:
     failed = [trial for trial in result.trials if trial.state == "failed"]
-    if len(failed) == len(result.trials):
+    if failed and len(failed) == len(result.trials):
         raise TrialFailed(
             f"all {len(failed)} trials of {plan.arm} failed; trial {failed[0].number}: {failed[0].reason}",
             "Correct that, or widen the search space.",

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from brainage_ray.config.run import TrainingRun, apply_params
 from brainage_ray.errors import EngineError, NoSpaceError
+from brainage_ray.execution.budget import BudgetWatch
 from brainage_ray.execution.memory import GIB
+from brainage_ray.execution.preflight import trial_demand
 from brainage_ray.execution.results import MACHINE, StudyPlan, StudyResult, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
 from brainage_ray.execution.trial_files import TrialFiles, trial_folder
@@ -32,17 +34,19 @@ class StudySession:
         self._curves: dict[str, list[Mapping[str, float]]] = {}
         self._pruned: set[str] = set()
         self.files = TrialFiles(plan.folder / "trials", plan.search.checkpoint_gib * GIB)
+        self._budget = BudgetWatch(plan, study)
         self.problem: Exception | None = None
         """The first that was raised while the engine called: the engine itself makes text of it."""
 
     @property
     def finished(self) -> bool:
-        """Tell whether no place waits and no trial flies."""
-        return not self._flying and self._study.open_places == 0
+        """Tell whether no trial flies, and no place waits or the budget lets none be tried."""
+        return not self._flying and (self._study.open_places == 0 or bool(self._budget.over))
 
     def begin(self, engine_id: str) -> list[TrainingRun] | None:
-        """Start a trial; return a run per seed, or None where no place waits."""
-        trial = self._study.ask()
+        """Start a trial; return a run per seed, or None where no place waits or the budget is spent."""
+        self._budget.look()
+        trial = None if self._budget.over else self._study.ask()
         if trial is None:
             return None
         self._flying[engine_id], self._curves[engine_id] = trial, []
@@ -69,6 +73,7 @@ class StudySession:
         if report.get("failure") == "full":
             raise NoSpaceError(report["reason"])
         self._last[engine_id] = report
+        self._budget.hear(engine_id, float(report.get("seconds", 0.0)))
         if "failure" in report:
             return False
         if report["epoch"] <= len(trial.seed_values):  # the engine resumed it: told before
@@ -77,6 +82,9 @@ class StudySession:
         self._recorder.epoch(self._key(trial), report["epoch"], report["metrics"])
         delta_auc = report["metrics"].get("validation_delta_auc")
         if self._study.report(trial, report["epoch"], report["seed_values"], delta_auc):
+            self._pruned.add(engine_id)
+        elif self._budget.over and report["epoch"] < trial.epochs and engine_id not in self._pruned:
+            self._budget.cut(trial)
             self._pruned.add(engine_id)
         return engine_id in self._pruned
 
@@ -110,6 +118,8 @@ class StudySession:
 
     def _tell(self, trial: OpenTrial, state: Literal["complete", "pruned"], seconds: float) -> None:
         best = self._study.tell(trial, state, seconds)
+        if state == "complete":
+            self._budget.complete(best)
         self._recorder.finished(self._key(trial), state, {"best_validation_mae": best})
         self.files.end(trial.number, state, best)
 
@@ -124,7 +134,8 @@ class StudySession:
 
     def abandon(self) -> None:
         """Note that the trials in flight were cut off: they are put again at the next start."""
-        with suppress(NoSpaceError, EngineError):  # only a note: trials that nobody closed are put again too
+        with suppress(NoSpaceError, EngineError):  # only notes: trials that nobody closed are put again too
+            self._budget.note()
             for trial in self._flying.values():
                 self._study.fail(trial, "interrupted", "the driver was stopped")
         self._flying.clear()
@@ -165,8 +176,8 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
     Raises:
         ConfigError: a parameter does not fit its field.
     """
-    resources = plan.resources
-    run = equip(apply_params(plan.run, params), resources.cpus_per_trial, resources.gpus_per_trial)
+    process = trial_demand(plan.search, plan.resources)
+    run = equip(apply_params(plan.run, params), process.cpus, process.gpus)
     folder = trial_folder(plan.folder / "trials", number)
     changes = plan.first_changes[number] if number < len(plan.first_changes) else ()
     return [
@@ -177,6 +188,7 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
                 "folder": folder / f"seed-{i}",
                 "changes": changes,
                 "keep_best": True,
+                "team": process.processes,
             }
         )
         for i in range(plan.search.seeds_per_trial)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from brainage_ray.config.search import BudgetConfig
 from brainage_ray.data.files import atomic_write
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.journal import (
@@ -24,6 +25,7 @@ from brainage_ray.execution.journal import (
     journal_storage,
     lock_study,
     mend,
+    read_budget,
     read_places,
     read_trials,
 )
@@ -83,7 +85,11 @@ def opened_study(plan: StudyPlan, **options: Any) -> Iterator[optuna.Study]:
 
 
 def load_study_result(
-    folder: Path, wanted: int | None = None, storage: str | None = None, name: str = ""
+    folder: Path,
+    wanted: int | None = None,
+    storage: str | None = None,
+    name: str = "",
+    budget: BudgetConfig | None = None,
 ) -> StudyResult | None:
     """Read a study, finished or not, without changing it: as the next start will find it.
 
@@ -92,6 +98,7 @@ def load_study_result(
         wanted: number of trials that the study is to have; None: as it was last run.
         storage: where to look otherwise, and who asks: the plan's.
         name: of the study in the storage: the plan's.
+        budget: when the search ends; None: as it was last run.
 
     Returns:
         Its trials, without those beyond the wanted number; None where no study was begun.
@@ -105,7 +112,8 @@ def load_study_result(
     study = optuna.load_study(storage=found[0], study_name=found[1])
     wanted = int(study.user_attrs.get(WANTED, 0)) if wanted is None else wanted
     places = read_places(study, wanted)
-    return read_trials(places, wanted, first_start(places, study.user_attrs.get(STARTS, 0) + 1))
+    budget = read_budget(study) if budget is None else budget
+    return read_trials(places, wanted, first_start(places, study.user_attrs.get(STARTS, 0) + 1), budget, study)
 
 
 def find_study(folder: Path, storage: str | None = None, name: str = "") -> tuple[BaseStorage, str] | None:

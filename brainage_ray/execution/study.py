@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import optuna
@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from brainage_ray.config.run import SettingsChange, apply_params
 from brainage_ray.config.search import SearchConfig
 from brainage_ray.errors import EngineError
+from brainage_ray.execution.budget import BUDGET, SPENT, Spent, places_left
 from brainage_ray.execution.journal import (
     FAILURE,
     START,
@@ -31,12 +32,13 @@ from brainage_ray.execution.journal import (
     first_start,
     is_answered,
     read_places,
+    read_spent,
     read_trials,
 )
 from brainage_ray.execution.points import draw, grid_points
 from brainage_ray.execution.results import MACHINE, Failure, StudyPlan, StudyResult, best_of, moving_average
 from brainage_ray.execution.samplers import PLACE, make_pruner, make_sampler
-from brainage_ray.execution.storage import opened_study
+from brainage_ray.execution.storage import load_study_result, opened_study
 
 
 @dataclass
@@ -88,6 +90,7 @@ class Study:
         try:
             self._check_key()
             self._study.set_user_attr(WANTED, self.wanted)
+            self._study.set_user_attr(BUDGET, self._plan.search.budget.to_json())
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 self._study.tell(trial.number, state=TrialState.FAIL)
             self._start = self._study.user_attrs.get(STARTS, 0) + 1
@@ -104,9 +107,23 @@ class Study:
         self._held.close()
 
     @property
+    def places(self) -> tuple[int, ...]:
+        """The places that wait for a trial, in the order in which they are tried."""
+        return tuple(self._open)
+
+    @property
     def open_places(self) -> int:
-        """How many places wait for a trial."""
+        """How many places wait for a trial: of those that search.budget.max_trials allows."""
         return len(self._open)
+
+    @property
+    def spent(self) -> Spent:
+        """What all starts have spent, as far as it is written down."""
+        return read_spent(self._study)
+
+    def spend(self, spent: Spent) -> None:
+        """Write down what all starts have spent."""
+        self._study.set_user_attr(SPENT, asdict(spent))
 
     def ask(self) -> OpenTrial | None:
         """Open a trial for the next place; None where no place waits.
@@ -176,7 +193,7 @@ class Study:
 
     def result(self) -> StudyResult:
         """Return the trials, in order of their places."""
-        return read_trials(self._places(), self.wanted, self._since)
+        return read_trials(self._places(), self.wanted, self._since, self._plan.search.budget, self._study)
 
     def _check_key(self) -> None:
         if self._study.user_attrs.get("key", self._plan.key) != self._plan.key:
@@ -190,6 +207,7 @@ class Study:
         """Return the places to fill, and the parameters of those that are not to be drawn."""
         tried = self._places()
         places = [p for p in range(self.wanted) if p not in tried or not is_answered(tried[p], self._since)]
+        places = places_left(self._plan.search.budget, places, self.wanted)
         if self._points is not None:
             return places, dict(enumerate(self._points))
         first = {place: dict(params) for place, params in enumerate(self._plan.first)}
@@ -202,6 +220,11 @@ class Study:
 def count_trials(plan: StudyPlan) -> int:
     """Return how many trials a study has: search.trials, or as many as its grid has points."""
     return len(grid_points(plan.search.space, plan.run)) if plan.search.sampler == "grid" else plan.search.trials
+
+
+def load_plan_result(plan: StudyPlan) -> StudyResult | None:
+    """Read the study of a plan as its next start will find it, see load_study_result."""
+    return load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name, plan.search.budget)
 
 
 def _directions(search: SearchConfig) -> list[str]:

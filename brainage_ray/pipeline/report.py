@@ -96,6 +96,8 @@ def _studies(searched: Searched) -> dict[str, StudyReport]:
             selected_trial=searched.selected[arm].trial,
             params=searched.selected[arm].params,
             epochs=searched.selected[arm].epochs,
+            wanted=study.wanted,
+            ended=study.ended,
         )
         for arm, study in searched.studies.items()
     }
@@ -176,8 +178,9 @@ def _training_hours(session: Session, results: Results) -> dict[str, TrainingHou
             mine = [fits for node, fits in results.pretrained.fits.items() if node.chain[-1] == name]
             seconds = [fit.seconds for fits in mine for fit in fits]
             hours[f"pretrain {name}"] = _hours(seconds, held.gpus_per_worker * team(config))
+    of_trial = held.gpus_of_trial(experiment.search.workers_per_trial)
     for arm, study in results.searched.studies.items():
-        hours[f"search {arm}"] = _hours([trial.seconds for trial in study.trials], held.gpus_per_trial)
+        hours[f"search {arm}"] = _hours([trial.seconds for trial in study.trials], of_trial)
     refits = [model.fit.seconds for model in results.models]
     return hours | {"refit": _hours(refits, held.gpus_per_worker * team(experiment.refit))}
 

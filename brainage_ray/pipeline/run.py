@@ -11,6 +11,7 @@ from brainage_ray.config import Experiment
 from brainage_ray.evaluation.summary import Summary
 from brainage_ray.pipeline.evaluate import evaluate
 from brainage_ray.pipeline.imported import check_local_weights
+from brainage_ray.pipeline.preflight import preflight
 from brainage_ray.pipeline.prepare import prepare
 from brainage_ray.pipeline.pretrain import pretrain
 from brainage_ray.pipeline.progress import Progress, Silent
@@ -69,6 +70,7 @@ def run_experiment(
     """
     check_stage(until)
     with open_session(experiment, workspace, address, progress or Silent(), storage) as session:
+        preflight(session, until)
         if until != "prepare":
             check_local_weights(session)
             check_first_trials(experiment)

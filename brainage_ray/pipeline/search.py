@@ -7,7 +7,7 @@ from pathlib import Path
 
 from brainage_ray.config import ArmConfig, Experiment, TrainingRun
 from brainage_ray.evaluation.choice import Verdict
-from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_study_result, run_study
+from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_plan_result, run_study
 from brainage_ray.pipeline.finalists import finalist_plan
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
@@ -86,8 +86,10 @@ def search(session: Session, prepared: Prepared, pretrained: Pretrained) -> Sear
 
 
 def _finished(plan: StudyPlan) -> StudyResult | None:
-    study = load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name)
-    return study if study is not None and study.done else None
+    study = load_plan_result(plan)
+    # one that came to nothing goes to run_study, which says what to do
+    finished = study is not None and study.done and any(trial.state == "complete" for trial in study.trials)
+    return study if finished else None
 
 
 def _run(session: Session, plan: StudyPlan, name: str) -> StudyResult:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from brainage_ray.config import Experiment, FitResult, SegmentationPretraining
 from brainage_ray.errors import TrialFailed
-from brainage_ray.execution import Cluster, Job, StudyPlan, StudyResult, count_trials, load_study_result
+from brainage_ray.execution import Cluster, Job, StudyPlan, StudyResult, count_trials, load_plan_result
 from brainage_ray.pipeline.chains import Node, chains
 from brainage_ray.pipeline.evaluate import prediction_file, read_evaluation
 from brainage_ray.pipeline.finalists import finalist_plan
@@ -136,12 +136,14 @@ def _search(
 
 def _study(plan: StudyPlan, row: StatusRow) -> tuple[StudyResult | None, StatusRow]:
     """Return what came of a study, None where it is not through, and how far it is."""
-    study = load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name)
+    study = load_plan_result(plan)
     trials = study.trials if study else ()
     done = sum(trial.state != "running" for trial in trials)
     best = min((trial.best_value for trial in trials if trial.best_value is not None), default=None)
-    note = f"best {best:.2f} years" if best is not None else ""
-    return study if done >= row.total else None, replace(row, done=done, note=note)
+    notes = [f"best {best:.2f} years"] if best is not None else []
+    notes += [f"ended by its budget: {study.ended}"] if study is not None and study.ended else []
+    over = study if study is not None and study.done else None
+    return over, replace(row, done=done, note="; ".join(notes))
 
 
 def _refit(

@@ -50,6 +50,10 @@ class StudyReport:
     """The settings that the final models got, value by dotted path."""
     epochs: int
     """The epochs that the final models got."""
+    wanted: int = 0
+    """How many trials the search was to have."""
+    ended: str = ""
+    """Why its budget ended it before; "" where it did not."""
 
     @property
     def selected(self) -> TrialReport | None:

@@ -59,7 +59,7 @@ def methods(inputs: ReportInputs) -> Mapping[str, str]:
         "Slices": _slices(experiment),
         "Arms": _arms(experiment),
         "Training": _training(experiment),
-        "Search": f"{_search(experiment)} {inputs.search_sentence}".strip(),
+        "Search": " ".join(filter(None, (_search(experiment), inputs.search_sentence, _budget(inputs)))),
         "Final models": _refit(experiment),
         "Evaluation": _evaluation(inputs),
         "Statistics": _statistics(inputs),
@@ -141,6 +141,17 @@ def _search(experiment: Experiment) -> str:
 
 def _delta(experiment: Experiment) -> str:
     return ", and how well the brain-age delta tells AD from CN there" if experiment.search.delta_is_objective else ""
+
+
+def _budget(inputs: ReportInputs) -> str:
+    """Return a sentence on the searches that their budget ended; "" where there are none."""
+    ended = [
+        f"that of {arm} after {sum(trial.state != 'running' for trial in study.trials)} of {study.wanted} trials "
+        f"({study.ended})"
+        for arm, study in inputs.studies.items()
+        if study.ended
+    ]
+    return f"A budget ended {'a search' if len(ended) == 1 else 'searches'} early: {'; '.join(ended)}." if ended else ""
 
 
 def _refit(experiment: Experiment) -> str:

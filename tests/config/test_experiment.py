@@ -57,6 +57,18 @@ BAD = {
     "half a GPU a rank of a pre-training": (
         ddp("pretraining", 0.5), ["pretraining.brats.parallel", "resources.gpus_per_worker", "share"],
     ),
+    "half a GPU a rank of a trial": (
+        lambda d: (d["search"].update(workers_per_trial=2), d.update(resources={"gpus_per_worker": 0.5})),
+        ["search.workers_per_trial", "resources.gpus_per_worker is 0.5", "NCCL", "resources.gpus_per_trial"],
+    ),
+    "a GPU for wide trials in the wrong place": (
+        lambda d: (d["search"].update(workers_per_trial=2), d.update(resources={"gpus_per_trial": 1})),
+        ["search.workers_per_trial is 2", "2 times resources.gpus_per_worker, which is 0", "resources.gpus_per_trial"],
+    ),
+    "GPU-hours without a GPU": (
+        lambda d: d["search"].update(budget={"max_gpu_hours": 1}),
+        ["search.budget.max_gpu_hours", "a trial holds no GPU", "max_hours", "resources.gpus_per_trial"],
+    ),
     "one pixel": (
         lambda d: d["data"].update(preprocessing={"slice_shape": [32, 32]}), ["arm unet", "32 x 32", "slice_shape"],
     ),

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from training_stores import losses
 from training_stores import make_run as tiny_run
 
-from brainage_ray.config import TrainingRun
+from brainage_ray.config import BudgetConfig, TrainingRun
 from brainage_ray.config.run import SettingsChange
 from brainage_ray.data import SliceStore
-from brainage_ray.errors import NoSpaceError
+from brainage_ray.errors import NoSpaceError, TrialFailed
 from brainage_ray.execution import Cluster, StudyPlan, TrialResult, run_study
 from brainage_ray.execution.population import Member, explore, generation_ends, next_generation
 from brainage_ray.execution.session import trial_runs
@@ -173,3 +173,14 @@ def test_networks_that_go_on_from_others_are_those_of_their_changes(cluster: Clu
     assert list(trial.values) == [epoch["validation_mae"] for epoch in losses(train(run).curve)]
     assert not list((plan.folder / "trials").glob("*/generation-*/*/checkpoint.pt"))
     assert len(list((plan.folder / "trials").glob("*/seed-0/validation_slices.npy"))) == 4
+
+
+@pytest.mark.ray
+def test_a_population_that_its_budget_ends_goes_on_with_a_larger_one(cluster: Cluster, plan: StudyPlan, tmp_path: Path):
+    whole = run_study(cluster, plan, Heard(), slope())
+    short = replace(plan, folder=tmp_path / "short" / "study")
+    tight = replace(short, search=plan.search.model_copy(update={"budget": BudgetConfig(max_hours=1.0e-6)}))
+    with pytest.raises(TrialFailed, match=r"ended before any of its .* search.budget.max_hours"):
+        run_study(cluster, tight, Heard(), slope())
+    result = run_study(cluster, short, Heard(), slope())
+    assert [replace(trial, seconds=0) for trial in result.trials] == [replace(t, seconds=0) for t in whole.trials]

@@ -194,7 +194,7 @@ def test_a_growing_cluster_is_asked_for_a_place_per_trial(tmp_path: Path, max_co
 
 
 def test_a_trial_that_fits_nowhere_is_refused_at_once(cluster: Cluster, tmp_path: Path):
-    with pytest.raises(EngineError, match=r"unet wants 64 CPUs and 0 GPUs.*has 2 CPUs and 0 GPUs.*cpus_per_trial"):
+    with pytest.raises(EngineError, match=r"wants 64 CPUs, 0 GPUs on one node.*has 2 CPUs and 0 GPUs.*cpus_per_trial"):
         run_study(cluster, make_plan(tmp_path, LR_RANGE, cpus=64), Heard(), valley())
 
 

@@ -190,3 +190,14 @@ def test_methods_name_the_steps_before_slices(inputs):
     text = methods(replace(inputs, experiment=experiment))["Slices"]
     assert text.startswith("For each scan of age, the brain was found by BET and the mask of the template icbm152")
     assert "N4 (ANTs) and it was registered to the template icbm152 by ANTs (rigid" in text
+
+
+def test_methods_say_which_searches_a_budget_ended(inputs):
+    arm, study = next(iter(inputs.studies.items()))
+    done = sum(trial.state != "running" for trial in study.trials)
+    short = replace(study, wanted=40, ended="2 hours spent search.budget.max_hours: 2")
+    text = methods(replace(inputs, studies={**inputs.studies, arm: short}))["Search"]
+    assert text.endswith(
+        f"A budget ended a search early: that of {arm} after {done} of 40 trials "
+        "(2 hours spent search.budget.max_hours: 2)."
+    )

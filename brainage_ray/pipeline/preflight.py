@@ -1,0 +1,48 @@
+"""Before anything trains: does every stage fit on the cluster, the last one too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from brainage_ray.config import Experiment, RefitConfig, ResourcesConfig, SegmentationPretraining
+from brainage_ray.execution import GIB, Demand, check_demands, trial_demand
+from brainage_ray.pipeline.session import Session
+from brainage_ray.pipeline.stages import STAGES
+
+
+def preflight(session: Session, until: str) -> None:
+    """Refuse what the cluster cannot place as soon as there is a cluster: at once for a new experiment.
+
+    One that has begun starts no cluster for it: there may be nothing left to do.
+
+    Raises:
+        EngineError: a stage does not fit on the cluster, now or after it has grown.
+    """
+    demands = list(demands_of(session.experiment, until))
+    session.cluster.when_connected(lambda: check_demands(session.cluster, demands))
+    if not (session.folder / "store").exists():
+        session.cluster.connect()
+
+
+def demands_of(experiment: Experiment, until: str = "report") -> Iterator[Demand]:
+    """Yield what each stage up to `until` has to hold at the same time, in the order of the stages."""
+    held, search = experiment.resources, experiment.search
+    wanted = STAGES[: STAGES.index(until) + 1]
+    yield Demand("the preparation of a scan", 1, held.cpus_per_scan, 0, held.memory_gib_per_scan * GIB,
+                 "resources.cpus_per_scan or resources.memory_gib_per_scan")  # fmt: skip
+    if "pretrain" in wanted:
+        for name in dict.fromkeys(stage for arm in experiment.arms.values() for stage in arm.pretraining):
+            config = experiment.pretraining[name]
+            if isinstance(config, SegmentationPretraining):
+                yield _job(f"pretraining.{name}", config, held)
+    if "search" in wanted:
+        yield trial_demand(search, held, (held.memory_gib_per_trial or 0) * GIB)
+    if "refit" in wanted:
+        yield _job("refit", experiment.refit, held)
+
+
+def _job(key: str, config: RefitConfig | SegmentationPretraining, held: ResourcesConfig) -> Demand:
+    """Workers that share out the runs are content with one place, those that fit a run together need all."""
+    settings = f"{key}.workers, resources.cpus_per_worker or resources.gpus_per_worker"
+    processes = config.workers if config.parallel == "ddp" else 1
+    return Demand(f"{key} ({config.parallel})", processes, held.cpus_per_worker, held.gpus_per_worker, 0.0, settings)
