@@ -6,13 +6,14 @@ from brainage_ray.data.exclusions import (
     Exclusion,
     check_exclusions,
     exclude,
+    excuse,
     include,
     leave_out,
     make_exclusions,
     nearest_scan,
     read_exclusions,
 )
-from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of
+from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of, sharing
 from brainage_ray.data.ledger import Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
@@ -67,6 +68,7 @@ __all__ = [
     "images_of",
     "check_exclusions",
     "exclude",
+    "excuse",
     "include",
     "leave_out",
     "make_exclusions",
@@ -82,6 +84,7 @@ __all__ = [
     "reasons_to_leave_out",
     "remove_partials",
     "sha256_of",
+    "sharing",
     "split_cases",
     "split_subjects",
     "trained_on",

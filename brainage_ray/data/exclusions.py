@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from brainage_ray.data.files import atomic_write
 from brainage_ray.data.ledger import user_name
-from brainage_ray.data.scan import Found, Scan
+from brainage_ray.data.scan import Found, Rejected, Scan
 from brainage_ray.data.splits import Assignment
 from brainage_ray.errors import ConfigError, MetadataError
 
@@ -163,7 +163,7 @@ def check_exclusions(path: Path | None, exclusions: Sequence[Exclusion], found: 
         MetadataError: naming the line's scan and the nearest that there is.
     """
     known = {(scan.cohort, scan.image) for scan in found.scans}
-    known |= {(rejected.cohort, rejected.image) for rejected in found.rejected}
+    known |= {(one.cohort, one.image) for one in (*found.rejected, *found.excluded)}
     for one in exclusions:
         if one.id not in known:
             problem = f"{path} excludes {one.cohort} {one.image}, but the sources have no such scan"
@@ -172,7 +172,7 @@ def check_exclusions(path: Path | None, exclusions: Sequence[Exclusion], found: 
             raise MetadataError(problem, fix.strip())
 
 
-def nearest_scan(image: str, scans: Collection[Scan]) -> str:
+def nearest_scan(image: str, scans: Collection[Scan | Rejected]) -> str:
     """Return `Did you mean the image "x" of COHORT?` for the id that is nearest to a misspelt one, else nothing."""
     cohorts = {scan.image: scan.cohort for scan in scans}
     plain = {name.casefold(): name for name in cohorts}
@@ -180,6 +180,18 @@ def nearest_scan(image: str, scans: Collection[Scan]) -> str:
     if not close:  # people also type the subject
         close = [scan.image.casefold() for scan in scans if scan.subject.casefold() == image.casefold()][:1]
     return f'Did you mean the image "{plain[close[0]]}" of {cohorts[plain[close[0]]]}?' if close else ""
+
+
+def excuse(found: Found, exclusions: Sequence[Exclusion]) -> Found:
+    """Take what is excluded out of what the sources reject: it is left out by hand and has not failed."""
+    reasons = {one.id: REASON + one.reason for one in exclusions}
+    excluded = [
+        replace(one, reason=reasons[one.cohort, one.image])
+        for one in found.rejected
+        if (one.cohort, one.image) in reasons
+    ]
+    rejected = [one for one in found.rejected if (one.cohort, one.image) not in reasons]
+    return replace(found, rejected=tuple(rejected), excluded=(*found.excluded, *excluded))
 
 
 def leave_out(assignments: Sequence[Assignment], exclusions: Sequence[Exclusion]) -> list[Assignment]:

@@ -8,11 +8,12 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import ReadWriteLock, Timeout
 
 from brainage_ray.errors import NoSpaceError
 
@@ -78,9 +79,33 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what processes that were killed left half-written in a folder; nobody else may be writing there."""
-    for partial in folder.glob(f".*{_PARTIAL}"):
+@contextmanager
+def sharing(folder: Path) -> Iterator[None]:
+    """Hold a folder that other processes may write into too; who comes while it is free tidies up first.
+
+    What killed processes left half-written in it and its subfolders is removed.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    with no_space(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = ReadWriteLock(folder / ".lock")
+    with suppress(Timeout), lock.write_lock(blocking=False):
+        for inner in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+            remove_partials(inner)
+    with lock.read_lock():
+        yield
+
+
+def remove_partials(folder: Path, name: str = "*") -> None:
+    """Remove what processes that were killed left half-written in a folder; nobody else may be writing there.
+
+    Args:
+        folder: where to look, not below.
+        name: of what they were writing.
+    """
+    for partial in folder.glob(f".{name}.*{_PARTIAL}"):
         if partial.is_dir():
             shutil.rmtree(partial)
         else:

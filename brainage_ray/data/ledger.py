@@ -44,13 +44,16 @@ class Ledger:
     Args:
         inputs: all scans that the sources found.
         rejected: all inputs that the sources could not make scans of; they are failed from the start.
+        excluded: those of them that a person leaves out; they are excluded from the start.
 
     Raises:
         MetadataError: two scans have the same image id in the same cohort.
     """
 
-    def __init__(self, inputs: Iterable[Scan], rejected: Iterable[Rejected] = ()) -> None:
-        self._rejected = [(r.cohort, r.subject, r.session, r.image, "failed", r.reason) for r in rejected]
+    def __init__(
+        self, inputs: Iterable[Scan], rejected: Iterable[Rejected] = (), excluded: Iterable[Rejected] = ()
+    ) -> None:
+        self._no_scans = [*(_row(one, "failed") for one in rejected), *(_row(one, "excluded") for one in excluded)]
         self._scans: dict[tuple[str, str], Scan] = {}
         self._rows: dict[tuple[str, str], tuple[Status, str]] = {}
         for scan in inputs:
@@ -84,13 +87,13 @@ class Ledger:
             problem = f"{len(missing)} scans have no status in the ledger, the first is {cohort} {image}"
             raise DataError(problem, _FAULT)
         rows = [(s.cohort, s.subject, s.session, s.image, *self._rows[key]) for key, s in self._scans.items()]
-        ordered = sorted([*rows, *self._rejected], key=lambda row: (row[0], row[3], *row))
+        ordered = sorted([*rows, *self._no_scans], key=lambda row: (row[0], row[3], *row))
         return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(str)
 
     def counts(self) -> dict[str, int]:
         """Return how many inputs there are, and how many of them are done, failed and excluded."""
-        statuses = [status for status, _ in self._rows.values()] + ["failed"] * len(self._rejected)
-        return {"inputs": len(self._scans) + len(self._rejected)} | {
+        statuses = [status for status, _ in self._rows.values()] + [row[4] for row in self._no_scans]
+        return {"inputs": len(self._scans) + len(self._no_scans)} | {
             status: statuses.count(status) for status in STATUSES
         }
 
@@ -102,6 +105,10 @@ class Ledger:
                 table.to_csv(file, index=False)
             else:
                 table.to_parquet(file, index=False)
+
+
+def _row(one: Rejected, status: Status) -> tuple[str, str, str, str, Status, str]:
+    return (one.cohort, one.subject, one.session, one.image, status, printable(one.reason))
 
 
 def read_ledger(path: Path) -> pd.DataFrame:

@@ -63,14 +63,16 @@ class Rejected:
     image: str
     """Id of the image, or the file, or the line of a table that names none."""
     reason: str
-    """What is wrong, naming file, line and value, and the fix."""
+    """What is wrong, naming file, line and value, and the fix; of Found.excluded, the rule."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """All inputs of a source: each is a scan or rejected, none is lost."""
+    """All inputs of a source: each is a scan, or rejected, or left out by hand; none is lost."""
 
     scans: tuple[Scan, ...] = ()
     """Ordered by subject, session and image; no image id is there twice in a cohort."""
     rejected: tuple[Rejected, ...] = ()
     """Ordered by image."""
+    excluded: tuple[Rejected, ...] = ()
+    """Those that a person has left out: the reason is the rule, and no scan is looked for."""

@@ -58,8 +58,8 @@ def read_volumes(scan: Scan) -> Volumes:
     front and up are. An oblique grid keeps its own axes, named by the nearest anatomical ones.
 
     Raises:
-        DataError: a file is missing, damaged, not three-dimensional, empty, not finite, of colours or complex
-            numbers, without an orientation, on another grid than its neighbours, or has an unknown label.
+        DataError: a file is missing, damaged, not three-dimensional, empty, nowhere positive, not finite, of colours
+            or complex numbers, without an orientation, on another grid than its neighbours, or has an unknown label.
     """
     names = ("t1",) if scan.segmentation is None else MODALITIES
     if missing := [name for name in names if name not in scan.files]:
@@ -77,6 +77,9 @@ def read_volumes(scan: Scan) -> Volumes:
         _check_same_grid(first, read, path, volume)
         if not volume[0].any():
             raise DataError(f"{path} is empty: every voxel is 0", "Get the file again or leave the scan out.")
+        if not (volume[0] > 0).any():
+            problem = f"{path} has no voxel above 0: they are from {volume[0].min():g} to {volume[0].max():g}"
+            raise DataError(problem, "Its scale or its sign is wrong (scl_slope, scl_inter); convert the scan anew.")
     images = tuple(read[scan.files[name]][0] for name in names)
     return Volumes(images, labels, read[first][1])
 

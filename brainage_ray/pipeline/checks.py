@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from brainage_ray.config import Experiment, SegmentationPretraining
@@ -49,7 +50,7 @@ def reject_unknown_labels(found: Found, label_map: Mapping[str, str | None]) -> 
             problem = f'{where} has the diagnosis "{scan.diagnosis}", which data.label_map does not have'
             fix = f"Add {scan.diagnosis} to data.label_map: CN, MCI or AD, or null to leave such scans out."
             rejected.append(Rejected(scan.cohort, scan.subject, scan.session, scan.image, f"{problem}. {fix}"))
-    return Found(tuple(known), tuple(rejected))
+    return replace(found, scans=tuple(known), rejected=tuple(rejected))
 
 
 def check_rejected(experiment: Experiment, found: Found) -> None:

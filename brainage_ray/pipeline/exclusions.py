@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from brainage_ray.config import Experiment, load_experiment
-from brainage_ray.data import Exclusion, Scan, TestLedger, exclude, include, nearest_scan, read_exclusions
+from brainage_ray.data import Exclusion, Rejected, Scan, TestLedger, exclude, include, nearest_scan, read_exclusions
 from brainage_ray.data.ledger import QUALITY_CONTROL
 from brainage_ray.data.sources import read_sources
 from brainage_ray.errors import ConfigError, MetadataError
@@ -46,6 +46,10 @@ class Change:
     """How often the test split had been opened for a model, in the experiments that read the file."""
 
 
+_Inputs = dict[Path, dict[tuple[str, str], Scan | Rejected]]
+"""Scans and what the sources reject, by file of exclusions, and by cohort and image."""
+
+
 @dataclass(frozen=True)
 class _Place:
     """An experiment and the file that it reads exclusions from."""
@@ -73,8 +77,8 @@ def exclude_images(images: Sequence[str], reason: str, where: Where) -> list[Cha
                 for image in images]  # fmt: skip
     if not places:
         raise _no_place(where)
-    scans = _scans(places, where)
-    found = [_find(image, scans, where) for image in images]
+    inputs = _inputs(places, where)
+    found = [_find(image, inputs, where) for image in images]
     openings = {file: _openings(places, file, where.workspace) for file, _ in found}
     return [
         Change(file, scan.cohort, scan.image, exclude(file, scan.cohort, scan.image, reason), openings[file])
@@ -100,7 +104,7 @@ def include_images(images: Sequence[str], where: Where) -> list[Change]:
             (file, one.cohort) for file, one in lines if one.image == image and where.cohort in (None, one.cohort)
         ]
         if not matches:
-            file, scan = _find(image, _scans(places, where), where)
+            file, scan = _find(image, _inputs(places, where), where)
             matches = [(file, scan.cohort)]
         chosen.append((*_only(image, matches), image))
     return [Change(file, cohort, image, include(file, cohort, image)) for file, cohort, image in chosen]
@@ -146,31 +150,32 @@ def _read(path: Path) -> Experiment:
         raise ConfigError(f"{path} is no experiment of this version: {first}", "Name one with --experiment.") from None
 
 
-def _scans(places: Sequence[_Place], where: Where) -> dict[Path, dict[tuple[str, str], Scan]]:
-    """Return the scans of the sources by file of exclusions, and by cohort and image.
+def _inputs(places: Sequence[_Place], where: Where) -> _Inputs:
+    """Return what the sources hold.
 
     Raises:
         MetadataError: a source of the one experiment in question cannot be read; of several, one must be readable.
     """
-    scans: dict[Path, dict[tuple[str, str], Scan]] = {}
+    inputs: _Inputs = {}
     for place in places:
         try:
-            found = read_sources(place.experiment.data.sources, where.workspace / "cache" / "phantoms").scans
+            found = read_sources(place.experiment.data.sources, where.workspace / "cache" / "phantoms")
         except MetadataError:
             if len(places) == 1:
                 raise
             continue  # an old experiment whose scans have moved does not keep others from being excluded
-        scans.setdefault(place.file, {}).update({(scan.cohort, scan.image): scan for scan in found})
-    return scans
+        both: list[Scan | Rejected] = [*found.rejected, *found.scans]
+        inputs.setdefault(place.file, {}).update({(one.cohort, one.image): one for one in both})
+    return inputs
 
 
-def _find(image: str, scans: dict[Path, dict[tuple[str, str], Scan]], where: Where) -> tuple[Path, Scan]:
-    """Return the one file and scan of an image id.
+def _find(image: str, inputs: _Inputs, where: Where) -> tuple[Path, Scan | Rejected]:
+    """Return the one file and input of an image id.
 
     Raises:
         ConfigError: there is none, naming the nearest, or there are several.
     """
-    there = [(file, scan) for file, known in scans.items() for scan in known.values()]
+    there = [(file, scan) for file, known in inputs.items() for scan in known.values()]
     there = [(file, scan) for file, scan in there if where.cohort in (None, scan.cohort)]
     found = [(file, scan) for file, scan in there if scan.image == image]
     if not found:

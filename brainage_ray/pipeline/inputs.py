@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from brainage_ray.data import Found, Ledger, Scan
+from brainage_ray.data import Found, Ledger, Scan, excuse, read_exclusions
 from brainage_ray.data.files import stamp_of
 from brainage_ray.data.sources import read_sources
 from brainage_ray.errors import MetadataError
@@ -19,10 +19,10 @@ FAILED = "failed_scans.csv"
 
 
 def read_inputs(session: Session) -> Found:
-    """Read all sources of the experiment; phantoms are made on first use.
+    """Read all sources of the experiment and what it leaves out of them; phantoms are made on first use.
 
     Raises:
-        MetadataError: a table or folder as a whole is not what its source expects.
+        MetadataError: a table or folder as a whole is not what its source expects, or the exclusions cannot be read.
     """
     data = session.experiment.data
     try:
@@ -30,7 +30,7 @@ def read_inputs(session: Session) -> Found:
         found = read_sources(data.sources, session.cache / "phantoms", show)
     finally:
         session.progress.end()
-    return reject_unknown_labels(found, data.label_map)
+    return excuse(reject_unknown_labels(found, data.label_map), read_exclusions(data.exclusions))
 
 
 def read_scans(session: Session) -> list[Scan]:

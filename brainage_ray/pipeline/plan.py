@@ -19,7 +19,7 @@ from brainage_ray.config import (
     TrainingRun,
 )
 from brainage_ray.config.data import PhantomSource, Split, TableSource
-from brainage_ray.data.exclusions import leave_out, read_exclusions
+from brainage_ray.data.exclusions import excuse, leave_out, read_exclusions
 from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.data.splits import assign_splits
 from brainage_ray.errors import ConfigError
@@ -146,11 +146,12 @@ def count_data(experiment: Experiment, workspace: Path) -> Counts:
 
 
 def _count_sources(experiment: Experiment, cache: Path) -> Counts:
+    excluded = read_exclusions(experiment.data.exclusions)
     found = reject_unknown_labels(read_sources(experiment.data.sources, cache), experiment.data.label_map)
+    found = excuse(found, excluded)
     check_rejected(experiment, found)
     scans = found.scans
     faces = [scan for scan in scans if scan.segmentation is None]
-    excluded = read_exclusions(experiment.data.exclusions)
     assigned = assign_splits(faces, experiment.data.split, experiment.data.label_map, experiment.training.diagnoses)
     healthy = [a for a in leave_out(assigned, excluded) if a.diagnosis in experiment.training.diagnoses]
     splits = {name: sum(a.split == name for a in healthy) for name in SPLITS}

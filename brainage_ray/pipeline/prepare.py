@@ -18,6 +18,7 @@ from brainage_ray.data import (
     Found,
     Ledger,
     PreparedScan,
+    Rejected,
     Scan,
     SealedTest,
     SliceStore,
@@ -30,6 +31,7 @@ from brainage_ray.data import (
     read_exclusions,
     read_ledger,
     remove_partials,
+    sharing,
     split_cases,
     write_store,
     write_test,
@@ -105,19 +107,25 @@ def prepare(session: Session) -> Prepared:
 
 
 def _is_prepared(session: Session, folder: Path, found: Found) -> bool:
-    """Tell whether the folder's ledger accounts for what the sources reject today, and allows for its failures.
+    """Tell whether the folder's ledger accounts for what is no scan today, and allows for its failures.
 
     What failed for want of memory is no fault of the scan: with more of it, or on another machine, it may be done.
     """
     if not (folder / LEDGER).is_file():
         return False
-    failed = read_ledger(folder / LEDGER).query("status == 'failed'").drop(columns="status")
-    lines = set(failed.itertuples(index=False, name=None))
-    rejected = {astuple(rejected) for rejected in found.rejected}
+    ledger = read_ledger(folder / LEDGER)
+    failed, excluded = (ledger[ledger["status"] == name].drop(columns="status") for name in ("failed", "excluded"))
     scans = {(scan.cohort, scan.image) for scan in found.scans}
-    told = rejected <= lines and all((line[0], line[3]) in scans for line in lines - rejected)
+    told = _tells_of(found.rejected, failed, scans) and _tells_of(found.excluded, excluded, scans)
     fair = not failed["reason"].str.contains(MEMORY_SETTING, regex=False).any()
     return told and fair and len(failed) <= session.experiment.data.max_failures
+
+
+def _tells_of(inputs: Sequence[Rejected], ledger: pd.DataFrame, scans: set[tuple[str, str]]) -> bool:
+    """Tell whether these inputs are lines of a part of the ledger, and all its other lines are of scans."""
+    lines = set(ledger.itertuples(index=False, name=None))
+    told = {astuple(one) for one in inputs}
+    return told <= lines and all((line[0], line[3]) in scans for line in lines - told)
 
 
 def store_folder(session: Session, scans: Sequence[Scan]) -> Path:
@@ -185,7 +193,7 @@ def assign(session: Session, found: Found) -> list[Assignment]:
 
 
 def _prepare(session: Session, found: Found, folder: Path) -> None:
-    ledger = Ledger(found.scans, found.rejected)
+    ledger = Ledger(found.scans, found.rejected, found.excluded)
     wanted = []
     assigned = assign(session, found)
     require_scans(session.experiment, ((str(a.split), a.diagnosis) for a in assigned if a.scan.segmentation is None))
@@ -231,7 +239,7 @@ def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | 
         move = session.progress.skip if earlier else session.progress.advance
         move(note=f"{failed} failed" if failed else "")
 
-    with session.bar("prepare", len(wanted), "scans"):
+    with session.bar("prepare", len(wanted), "scans"), sharing(cache):
         held = session.experiment.resources
         scans = [a.scan for a in wanted]
         return parallel_map(session.cluster, cut, scans, on_done, held.cpus_per_scan, held.memory_gib_per_scan)

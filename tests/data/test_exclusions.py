@@ -14,6 +14,7 @@ from brainage_ray.data import (
     Scan,
     check_exclusions,
     exclude,
+    excuse,
     include,
     leave_out,
     make_exclusions,
@@ -134,6 +135,18 @@ def test_a_line_of_no_scan_names_the_nearest(file):
 def test_a_subject_leads_to_its_image_too():
     assert '"scans/IXI013.nii.gz" of IXI' in nearest_scan("ixi013", SCANS)
     assert nearest_scan("zzzzzzzzzzzzzzzzzz", SCANS) == ""
+
+
+def test_what_its_source_rejects_can_be_excluded_too():
+    """Both of two that share an id: nobody knows which of them is meant."""
+    rejected = tuple(
+        Rejected("IXI", subject, "", image, "why") for subject, image in (("1", "a"), ("2", "a"), ("3", "b"))
+    )
+    found = Found(tuple(SCANS), rejected)
+    left = excuse(found, [Exclusion("IXI", "a", "no age"), Exclusion("ADNI", "b", "of another cohort")])
+    assert [(one.subject, one.reason) for one in left.excluded] == [(n, "quality control: no age") for n in "12"]
+    assert (left.scans, left.rejected) == (found.scans, rejected[2:])
+    check_exclusions(None, [Exclusion("IXI", "a", "no age")], left)
 
 
 def test_leaving_out_moves_nobody_else():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of, write_array
+from brainage_ray.data.files import (
+    atomic_folder,
+    atomic_write,
+    no_space,
+    remove_partials,
+    sha256_of,
+    sharing,
+    write_array,
+)
 from brainage_ray.errors import NoSpaceError
 
 
@@ -60,6 +70,33 @@ def test_what_killed_processes_left_goes_and_nothing_else(tmp_path):
     remove_partials(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"mine.partial", ".lock"}
     remove_partials(tmp_path / "absent")
+
+
+def test_who_comes_while_a_folder_is_free_tidies_it_up(tmp_path):
+    """A writer that is alive keeps its file; the next who comes when it has gone takes it away."""
+    left, own = tmp_path / "ab" / ".a.npy.0.partial", tmp_path / "ab" / ".b.npy.1.partial"
+    left.parent.mkdir()
+    left.touch()
+    program = "import sys; from pathlib import Path; from brainage_ray.data.files import sharing\n"
+    program += "with sharing(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+        assert not left.exists()
+        own.touch()
+        with sharing(tmp_path):
+            assert own.exists()
+        other.kill()
+    with sharing(tmp_path):
+        assert not own.exists()
+
+
+def test_only_what_is_named_goes(tmp_path):
+    for name in (".x.1.partial", ".y.1.partial"):
+        (tmp_path / name).touch()
+    remove_partials(tmp_path, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [".y.1.partial"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

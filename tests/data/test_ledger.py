@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import brainage_ray
 from brainage_ray.data import ledger as module
 from brainage_ray.data.ledger import COLUMNS, Ledger, TestLedger, code_version, read_ledger
-from brainage_ray.data.scan import Scan
+from brainage_ray.data.scan import Rejected, Scan
 from brainage_ray.errors import DataError, MetadataError
 from brainage_ray.report.record_tables import openings_table
 
@@ -56,6 +56,15 @@ def test_a_scan_without_a_status_is_named():
     assert ledger.counts() == {"inputs": 2, "done": 1, "failed": 0, "excluded": 0}
     with pytest.raises(DataError, match="1 scans have no status in the ledger, the first is C I2"):
         ledger.table()
+
+
+def test_what_no_scan_could_be_made_of_counts_too():
+    rejected = [Rejected("C", "S", "", image, f"of {image}") for image in ("I5", "I4")]
+    ledger = Ledger([scan("I1")], rejected[:1], rejected[1:])
+    ledger.record(scan("I1"), "done")
+    assert ledger.counts() == {"inputs": 3, "done": 1, "failed": 1, "excluded": 1}
+    rows = ledger.table()[["image", "status", "reason"]].to_numpy().tolist()
+    assert rows == [["I1", "done", ""], ["I4", "excluded", "of I4"], ["I5", "failed", "of I5"]]
 
 
 def test_what_does_not_add_up_is_refused():

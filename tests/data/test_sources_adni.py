@@ -205,8 +205,13 @@ class TestRefusals:
 
     def test_two_xml_of_one_image(self, tmp_path):
         add(tmp_path, NEW)
-        (tmp_path / "copy.xml").write_bytes((tmp_path / NEW.xml_name).read_bytes())
-        rejected(tmp_path, "I202", "both describe the image I202", "copy.xml", NEW.xml_name)
+        copy = (tmp_path / NEW.xml_name).read_text()
+        (tmp_path / "copy.xml").write_text(copy)
+        assert [scan.image for scan in read(tmp_path)] == [
+            "I202"
+        ]  # who says the same twice does not contradict himself
+        (tmp_path / "copy.xml").write_text(copy + "\n")
+        rejected(tmp_path, "I202", "both describe the image I202, and not alike", "copy.xml", NEW.xml_name)
 
     def test_subjects_that_disagree(self, tmp_path):
         add_nifti(tmp_path, NEW)

@@ -26,6 +26,14 @@ def only(found):
     return scan
 
 
+def no_ages(root):
+    """The images whose age nobody knows, which are on the record."""
+    unknown = read(root).rejected
+    assert all("has no age" in one.reason or "nothing says the age" in one.reason for one in unknown)
+    assert all("brainage qc exclude" in one.reason for one in unknown)
+    return [one.session for one in unknown]
+
+
 def ages(root, **settings):
     found = read(root, **settings)
     assert found.rejected == ()
@@ -148,8 +156,14 @@ class TestFiles:
     def test_no_participants_tsv(self, tmp_path):
         add_bids(tmp_path, PEOPLE, "sub-01_T1w")
         (tmp_path / "participants.tsv").unlink()
+        add_sessions(tmp_path, "sub-01", "session_id,days\nses-1,0\n")
         with pytest.raises(MetadataError, match=r"no table .*participants\.tsv"):
             read(tmp_path)
+
+    def test_no_such_pipeline(self, tmp_path):
+        root = add_bids(tmp_path, PEOPLE, "sub-01_T1w")
+        with pytest.raises(MetadataError, match=r"no folder .*fmripep\. Correct `derivative` in data\.sources"):
+            read(root, derivative="fmripep")
 
 
 class TestAges:
@@ -178,15 +192,33 @@ class TestAges:
     )
     def test_of_later_sessions_are_unknown_where_nothing_says_when_they_were(self, tmp_path, sessions, expected):
         root = add_bids(tmp_path, PEOPLE, *(f"sub-01_{session}_T1w" for session in sessions))
-        assert ages(root) == {session: 61.5 if session == expected else None for session in sessions}
+        assert sorted(no_ages(root)) == sorted(session for session in sessions if session != expected)
+        assert [scan.age_years for scan in read(root).scans] == [61.5] * (expected is not None)
 
     def test_of_the_only_session_of_several_with_a_t1_is_not_that_of_the_first(self, tmp_path):
         root = add_bids(tmp_path, PEOPLE, "sub-01_ses-2_T1w", "sub-01_ses-1_T2w")
-        assert ages(root) == {"ses-2": None}
+        assert no_ages(root) == ["ses-2"]
 
-    @pytest.mark.parametrize(("written", "age"), [("n/a", None), ("", None), ("0", 0), ("120", 120)])
-    def test_n_a_is_unknown(self, tmp_path, written, age):
-        assert ages(add_bids(tmp_path, PEOPLE.replace("61.5", written), "sub-01_T1w")) == {"": age}
+    @pytest.mark.parametrize("age", [0, 120])
+    def test_at_the_ends_are_taken(self, tmp_path, age):
+        assert ages(add_bids(tmp_path, PEOPLE.replace("61.5", str(age)), "sub-01_T1w")) == {"": age}
+
+    @pytest.mark.parametrize("written", ["n/a", ""])
+    def test_that_are_unknown_reject_the_scan_as_in_every_source(self, tmp_path, written):
+        root = add_bids(tmp_path, PEOPLE.replace("61.5", written), "sub-01_T1w")
+        rejected(root, "sub-01_T1w", "participants.tsv, line 2: sub-01 has no age")
+        assert no_ages(root) == [""]
+
+    def test_of_sessions_do_without_participants(self, tmp_path):
+        root = add_bids(tmp_path, PEOPLE, "sub-01_ses-1_T1w", "sub-01_ses-2_T1w", "sub-02_ses-1_T1w")
+        (root / "participants.tsv").unlink()
+        add_sessions(root, "sub-01", "session_id,age,diagnosis\nses-1,62.1,CN\nses-2,n/a,CN\n")
+        add_sessions(root, "sub-02", "no table")
+        found = read(root)
+        assert [(scan.age_years, scan.sex, scan.diagnosis) for scan in found.scans] == [(62.1, "", "CN")]
+        assert [one.image for one in found.rejected] == ["sub-01_ses-2_T1w", "sub-02_ses-1_T1w"]
+        assert "bids: sub-01 ses-2 has no age" in found.rejected[0].reason
+        assert "sub-02_sessions.tsv" in found.rejected[1].reason
 
     @pytest.mark.parametrize("written", ["-1", "999", "89+", "nan", "61;5", "6_1"])
     def test_that_are_none_reject_the_scan(self, tmp_path, written):
@@ -233,7 +265,7 @@ class TestPeople:
     def test_diagnosis_of_the_session_then_of_the_participant_then_the_default(self, tmp_path):
         people = "participant_id,age,diagnosis\nsub-01,60,MCI\nsub-02,60,n/a\n"
         root = add_bids(tmp_path, people, "sub-01_ses-1_T1w", "sub-01_ses-2_T1w", "sub-02_ses-1_T1w")
-        add_sessions(root, "sub-01", "session_id,diagnosis\nses-1,n/a\nses-2,AD\n")
+        add_sessions(root, "sub-01", "session_id,diagnosis,days\nses-1,n/a,0\nses-2,AD,365\n")
         found = read(root, default_diagnosis="CN")
         assert [scan.diagnosis for scan in found.scans] == ["MCI", "AD", "CN"]
 
@@ -242,7 +274,14 @@ class TestPeople:
         root = add_bids(tmp_path, people, "sub-01_T1w")
         assert only(read(root)).diagnosis == "control"
         assert only(read(root, diagnosis_column="dx")).diagnosis == "CN"
-        rejected(root, "sub-01_T1w", 'no column "dxx"', "diagnosis_column", diagnosis_column="dxx")
+
+    def test_a_column_that_no_table_has_is_one_error_which_names_those_that_there_are(self, tmp_path):
+        root = add_bids(tmp_path, PEOPLE, "sub-01_ses-1_T1w", "sub-01_ses-2_T1w")
+        add_sessions(root, "sub-01", "session_id,age,dx\nses-1,61,MCI\nses-2,62,n/a\n")
+        words = r'has a column "dxx"; there are age, dx, group, participant_id, session_id, sex, site\. Correct `diagn'
+        with pytest.raises(MetadataError, match=words):
+            read(root, diagnosis_column="dxx")
+        assert [scan.diagnosis for scan in read(root, diagnosis_column="dx").scans] == ["MCI", ""]
 
     def test_who_is_not_in_the_table(self, tmp_path):
         root = add_bids(tmp_path, PEOPLE, "sub-01_T1w", "sub-02_T1w")

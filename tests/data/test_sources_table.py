@@ -92,7 +92,9 @@ def test_the_nearest_column_is_suggested(tmp_path):
     ("row", "words"),
     [
         ("p2,sixty,F,CN,b.nii.gz", ["line 3", '"sixty"', "not a number"]),
-        ("p2,,F,CN,b.nii.gz", ["line 3", '""']),
+        ("p2,,F,CN,b.nii.gz", ["line 3", "there is no age", "brainage qc exclude"]),
+        ("p2,n/a,F,CN,b.nii.gz", ["line 3", "there is no age"]),
+        ("N/A,60,F,CN,b.nii.gz", ["line 3", "subject is empty"]),
         ("p2,7_1,F,CN,b.nii.gz", ["line 3", '"7_1"', "not a number"]),
         ("p2,-0.5,F,CN,b.nii.gz", ["line 3", "-0.5", "0 and 120"]),
         ("p2,121,F,CN,b.nii.gz", ["line 3", "121", "0 and 120"]),
@@ -121,10 +123,37 @@ def test_ages_at_the_ends_are_taken(tmp_path):
 
 @pytest.mark.parametrize(
     ("written", "sex"),
-    [("m", "M"), ("M", "M"), ("male", "M"), ("Male", "M"), ("f", "F"), ("F", "F"), ("FEMALE", "F"), ("", "")],
+    [
+        ("m", "M"),
+        ("M", "M"),
+        ("male", "M"),
+        ("Male", "M"),
+        ("f", "F"),
+        ("F", "F"),
+        ("FEMALE", "F"),
+        ("", ""),
+        ("n/a", ""),
+        ("N/A", ""),
+    ],
 )
 def test_sex_is_read_in_any_spelling(tmp_path, written, sex):
     assert read(tmp_path, f"{HEADER}\n{ROW.replace('F', written)}\n")[0].sex == sex
+
+
+def test_n_a_is_unknown_everywhere(tmp_path):
+    (scan,) = read(tmp_path, f"{HEADER},session,site,split\np1,60,n/a,n/a,a.nii.gz,n/a,n/a,n/a\n")
+    assert (scan.sex, scan.diagnosis, scan.session, scan.site, scan.given_split) == ("", "", "", "", "")
+
+
+@pytest.mark.parametrize("other", ["P1", "p1", " P1 ", "p\uff11"])
+def test_a_person_is_spelt_in_one_way(tmp_path, other):
+    """Taken for two people they could train and test."""
+    text = f"{HEADER}\n{ROW}\n{ROW.replace('p1', other).replace('a.nii', 'b.nii')}\n"
+    if other == "p1":
+        assert len(read(tmp_path, text)) == 2
+        return
+    words = ['line 2: the subject "p1" is', "in line 3", f'line 3: the subject "{other.strip()}" is "p1" in line 2']
+    rejected(tmp_path, text, *words, count=2, kept=())
 
 
 def test_one_image_under_its_relative_and_its_whole_path(tmp_path):

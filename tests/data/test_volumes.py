@@ -60,6 +60,15 @@ def test_freesurfer_files_are_read(tmp_path):
     np.testing.assert_array_equal(read_volumes(scan_of(tmp_path / "a.mgz")).images[0], brain())
 
 
+def test_a_brain_without_a_voxel_above_0_has_lost_its_scale(tmp_path):
+    """Of z-scored images some voxels are above 0; those may pass."""
+    nib.save(nib.Nifti1Image(-brain(), GRID), tmp_path / "a.nii.gz")
+    refused(tmp_path / "a.nii.gz", "no voxel above 0")
+    scored = np.where(brain() > 0, brain() - np.median(brain()[brain() > 0]), 0)
+    nib.save(nib.Nifti1Image(scored, GRID), tmp_path / "b.nii.gz")
+    assert read_volumes(scan_of(tmp_path / "b.nii.gz")).images[0].min() < 0
+
+
 def test_colours_are_no_brightness(tmp_path):
     colours = np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
     colours["R"] = brain()

@@ -292,12 +292,13 @@ class TestTrees:
         self.changed(cohorts, "adni", lambda root: (root / f"ADNI_{XML}").unlink(), "done")
 
     @pytest.mark.parametrize("name", ["copy.xml", "deeper/ADNI_I100.xml"])
-    def test_two_xml(self, cohorts, name):
+    @pytest.mark.parametrize(("end", "expected"), [(b"", "done"), (b"<!-- of another day -->", "failed")])
+    def test_two_xml(self, cohorts, name, end, expected):
         def change(root):
             (root / name).parent.mkdir(exist_ok=True)
-            (root / name).write_bytes((root / f"ADNI_{XML}").read_bytes())
+            (root / name).write_bytes((root / f"ADNI_{XML}").read_bytes() + end)
 
-        self.changed(cohorts, "adni", change)
+        self.changed(cohorts, "adni", change, expected)
 
     @pytest.mark.parametrize("ages", [("-1", "failed"), ("999", "failed"), ("abc", "failed")])
     def test_a_bad_age_in_adnimerge_where_there_is_no_xml(self, cohorts, ages):

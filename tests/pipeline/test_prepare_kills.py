@@ -140,6 +140,7 @@ def test_a_kill_before_any_change_of_a_file(commands, tmp_path):
         kills += 1
         code = prepare(kills)
         assert prepare(0) == 0, commands.log.read_text()
+        assert not list((runs / "cache").rglob("*.partial"))
         assert contents(runs / "small" / "store") == whole, f"killed before the change no. {kills} of a file"
     assert code == 0
     assert kills > 30
@@ -170,5 +171,6 @@ def test_kills_at_random_moments(commands, tmp_path):
     commands.start(*command, str(runs))
     assert commands.wait() == 0, commands.log.read_text()
     assert contents(runs / "killed" / "store") == whole
+    assert not list((runs / "cache").rglob("*.partial"))
     assert not any(members(session) for session in commands.started)
     assert not list(commands.log.parent.glob("brainage-*")), "a cluster's folder was left"

@@ -8,9 +8,11 @@ from sessions import session_of
 from brainage_ray.config import load_experiment
 from brainage_ray.data import read_ledger
 from brainage_ray.errors import ConfigError, DataError, MetadataError
+from brainage_ray.pipeline.exclusions import Where, exclude_images
 from brainage_ray.pipeline.inputs import read_inputs, read_scans
 from brainage_ray.pipeline.plan import count_data
 from brainage_ray.pipeline.prepare import prepare
+from brainage_ray.pipeline.session import save_experiment
 
 
 def spoil(tmp_path, old, new):
@@ -111,6 +113,13 @@ class TestRejectedInputs:
             prepare(session("data.split.rule=by_subject"))
         assert len(read_inputs(session("data.label_map.Healthy=CN")).scans) == 6
 
+    def test_one_that_a_person_excludes_has_not_failed(self, session, tmp_path):
+        spoil(tmp_path, "s3,53,F,CN", "s3,,F,Healthy")
+        (tmp_path / "qc.csv").write_text("cohort,image,reason\nX,s3.nii.gz,nobody knows the age\n")
+        begun = session(f"data.exclusions={tmp_path / 'qc.csv'}", "data.split.rule=by_subject")
+        assert read_inputs(begun).rejected == ()
+        assert sum(count_data(begun.experiment, tmp_path / "runs").scans.values()) == 5
+
     def test_planning_says_so_too(self, session, tmp_path):
         spoil(tmp_path, "s3,53", "s3,999")
         with pytest.raises(MetadataError, match="999 years"):
@@ -141,6 +150,33 @@ def test_a_store_is_made_anew_when_its_ledger_does_not_tell_of_todays_rejections
     assert len(failed(sound + "P9,60,F,CN,x.nii.gz\nP9,60,F,CN,y.nii.gz\n")) == 2
     assert failed(sound) == []
     assert len(list((tmp_path / "runs" / "anew" / "store").iterdir())) == 1
+
+
+def test_an_input_that_its_source_rejects_is_excluded_as_a_scan_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainage_ray.pipeline.prepare.parallel_map", serial_map)
+    people_table(tmp_path)
+    table = tmp_path / "people.csv"
+    table.write_text(table.read_text() + "P8,,F,CN,y.nii.gz\nP9,,F,CN,x.nii.gz\n")
+    source = {"kind": "table", "table": str(table), "cohort": "X"}
+    experiment = experiment_of(tmp_path, [source], "by-hand")
+    data = experiment.data.model_copy(update={"max_failures": 1, "exclusions": tmp_path / "qc.csv"})
+    begun = session_of(experiment.model_copy(update={"data": data}), tmp_path / "runs")
+    save_experiment(begun)
+    (tmp_path / "qc.csv").write_text("cohort,image,reason\n")
+    with pytest.raises(MetadataError, match="2 inputs cannot be used"):
+        prepare(begun)
+    (change,) = exclude_images(["x.nii.gz"], "no age", Where(tmp_path / "runs"))
+    assert (change.cohort, change.before) == ("X", None)
+    ledger = prepare(begun).ledger
+    assert ledger["status"].value_counts().to_dict() == {"done": PEOPLE, "failed": 1, "excluded": 1}
+    (row,) = ledger.loc[ledger["status"] == "excluded", ["subject", "image", "reason"]].to_numpy().tolist()
+    assert row == ["P9", "x.nii.gz", "quality control: no age"]
+    written = (begun.folder / "store").stat().st_mtime_ns
+    assert prepare(begun).ledger.equals(ledger)
+    assert (begun.folder / "store").stat().st_mtime_ns == written
+    table.write_text(table.read_text().replace("P9,,F,CN,x.nii.gz\n", ""))
+    with pytest.raises(MetadataError, match=r"excludes X x\.nii\.gz, but the sources have no such scan"):
+        prepare(begun)
 
 
 def test_the_list_of_what_failed_goes_when_it_is_no_longer_true(tmp_path, monkeypatch):

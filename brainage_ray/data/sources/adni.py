@@ -193,8 +193,8 @@ def _the_only(image: str, paths: list[Path]) -> Path:
 
 
 def _record(image: str, xmls: list[ImageXml]) -> ImageRecord | None:
-    if len(xmls) > 1:
-        problem = f"adni: {xmls[0].path} and {xmls[1].path} both describe the image {image}"
+    if other := next((xml for xml in xmls[1:] if xml.path.read_bytes() != xmls[0].path.read_bytes()), None):
+        problem = f"adni: {xmls[0].path} and {other.path} both describe the image {image}, and not alike"
         raise MetadataError(problem, "Keep one of the two files.")
     return xmls[0].record() if xmls else None
 

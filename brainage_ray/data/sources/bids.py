@@ -36,10 +36,11 @@ class Bids:
         """List the scans; each image is one or rejected.
 
         Raises:
-            MetadataError: the root or participants.tsv is missing or cannot be read, or there is no T1w image.
+            MetadataError: a folder or a column that the experiment names is missing, no table says an age, or there
+                is no T1w image.
         """
         check_folder(self._source.root, "bids")
-        check_folder(self._images, "bids")
+        check_folder(self._images, "bids", "derivative" if self._source.derivative else "root")
         people = People(self._source, self._images)
         paths = _t1w_files(self._images)
         if not paths:

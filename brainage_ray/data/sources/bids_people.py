@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 from brainage_ray.config import BidsSource
-from brainage_ray.data.sources.fields import DAYS_A_YEAR, number_or_none, parse_age, parse_date, parse_sex
+from brainage_ray.data.sources.fields import (
+    DAYS_A_YEAR,
+    NO_AGE_FIX,
+    UNKNOWN,
+    number_or_none,
+    parse_age,
+    parse_date,
+    parse_sex,
+)
 from brainage_ray.data.sources.rows import Layout, Row, read_rows
 from brainage_ray.errors import MetadataError
-
-UNKNOWN = ("", "n/a")
-"""What stands in BIDS for a value that nobody knows."""
 
 _UNITS_A_YEAR = {"y": 1.0, "year": 1.0, "yr": 1.0, "month": 12.0, "mo": 12.0, "week": 365.25 / 7, "wk": 365.25 / 7,
                  "day": 365.25, "d": 365.25}  # fmt: skip
@@ -24,37 +30,63 @@ _OTHER_SEX = {"o", "other"}
 class People:
     """The participants of a dataset.
 
+    BIDS only recommends participants.tsv. Without it, ages and diagnoses are those of the sessions.
+
     Args:
         source: the dataset.
         images: folder of the subjects' folders: the dataset's root, or that of a pipeline.
 
     Raises:
-        MetadataError: participants.tsv is missing, lacks a column or cannot be read as a whole.
+        MetadataError: participants.tsv lacks a column or cannot be read as a whole, or is missing and no table of
+            sessions has ages; or no table has the column of the diagnosis that the experiment names.
     """
 
     def __init__(self, source: BidsSource, images: Path) -> None:
         self._root, self._images, self._default = source.root, images, source.default_diagnosis
-        layout = Layout("root", ("participant_id",), ("age", "sex", "site"), "\t")
-        self.rows = read_rows(self._root / "participants.tsv", layout)
+        self._path = self._root / "participants.tsv"
+        self.rows = self._read_participants()
         self._by_id: dict[str, list[Row]] = {}
         for row in self.rows:
             self._by_id.setdefault(row.values["participant_id"], []).append(row)
         self._columns = (source.diagnosis_column,) if source.diagnosis_column else ("diagnosis", "group")
+        self._check_column(source.diagnosis_column)
         self._units_a_year = _units_a_year(self._root / "participants.json")
 
+    def _read_participants(self) -> list[Row]:
+        if not self._path.exists() and "age" in self._session_columns():
+            return []
+        return read_rows(self._path, Layout("root", ("participant_id",), ("age", "sex", "site"), "\t"))
+
+    def _session_columns(self) -> set[str]:
+        """Return the columns that any table of sessions has; one that cannot be read rejects its own scans later."""
+        columns: set[str] = set()
+        for path in self._root.glob("sub-*/sub-*_sessions.tsv"):
+            with suppress(MetadataError):
+                columns.update(*(row.values for row in self.sessions(path.parent.name)))
+        return columns
+
+    def _check_column(self, name: str | None) -> None:
+        columns = {column for row in self.rows[:1] for column in row.values}
+        if name is None or name in columns or name in (columns := columns | self._session_columns()):
+            return
+        there = f"there are {', '.join(sorted(columns))}" if columns else "there are none"
+        problem = f'bids: neither {self._path} nor any sessions.tsv has a column "{name}"; {there}'
+        raise MetadataError(problem, "Correct `diagnosis_column` in data.sources.")
+
     def row(self, subject: str) -> Row:
-        """Return the row of a participant.
+        """Return the row of a participant; an empty one where there is no participants.tsv.
 
         Raises:
             MetadataError: there is none, or more than one, or it is broken.
         """
         rows = self._by_id.get(subject, [])
-        path = self._root / "participants.tsv"
+        if not self._path.exists():
+            return Row(str(self._path), 0, {})
         if not rows:
-            raise MetadataError(f"bids: {path} has no {subject}", "Add the row, or move the folder away.")
+            raise MetadataError(f"bids: {self._path} has no {subject}", "Add the row, or move the folder away.")
         if len(rows) > 1:
             lines = ", ".join(str(row.line) for row in rows)
-            raise MetadataError(f"{path}: {subject} is in lines {lines}", "Keep the row that is right.")
+            raise MetadataError(f"{self._path}: {subject} is in lines {lines}", "Keep the row that is right.")
         return rows[0].check()
 
     def sessions(self, subject: str) -> list[Row]:
@@ -79,18 +111,16 @@ class People:
             raise MetadataError(f"{rows[1].where}: {session} is there twice", "Keep the row that is right.")
         return rows[0].check() if rows else None
 
-    def age_years(self, subject: str, session: str) -> float | None:
+    def age_years(self, subject: str, session: str) -> float:
         """Return the age at a session: its own, or the participant's and the time that went by since the first.
 
         Args:
             subject: participant id.
             session: session id, or empty.
 
-        Returns:
-            None where nothing says it: the one age of participants.tsv is that of the first session.
-
         Raises:
-            MetadataError: a value is not what it should be.
+            MetadataError: a value is not what it should be, or nothing says the age: the one age of participants.tsv
+                is that of the first session.
         """
         rows = self.sessions(subject)
         own = self.session(rows, session)
@@ -98,12 +128,18 @@ class People:
             return self._years(own)
         row = self.row(subject)
         if row.values.get("age", "") in UNKNOWN:
-            return None
+            where = f"{row.where}: {subject}" if row.line else f"bids: {subject} {session}"
+            raise MetadataError(f"{where} has no age, nor does a table of sessions say one", NO_AGE_FIX)
         age = self._years(row)
         elapsed = _elapsed_years(rows, own)
         if elapsed is not None:
             return parse_age(f"{age + elapsed:.4f}", own.where if own else row.where)
-        return age if session == self._first_session(subject) else None
+        if session != self._first_session(subject):
+            problem = (
+                f"bids: nothing says the age of {subject} at {session}: that of {row.where} is of the first session"
+            )
+            raise MetadataError(problem, f"Say `age`, `days` or `acq_time` in sub-XX_sessions.tsv. {NO_AGE_FIX}")
+        return age
 
     def _first_session(self, subject: str) -> str | None:
         """Return the session with the lowest number, the only one, or empty where there are none; None: unknown."""
@@ -129,7 +165,7 @@ class People:
         """Return the diagnosis at a session, else the participant's, else the default.
 
         Raises:
-            MetadataError: a row is broken, or no table has the column that the experiment names.
+            MetadataError: a row is broken.
         """
         own = self.session(self.sessions(subject), session)
         rows = [row for row in (own, self.row(subject)) if row]
@@ -137,9 +173,6 @@ class People:
             for column in self._columns:
                 if (text := row.values.get(column, "")) not in UNKNOWN:
                     return text
-        if len(self._columns) == 1 and not any(self._columns[0] in row.values for row in rows):
-            problem = f'{self._root / "participants.tsv"} has no column "{self._columns[0]}"'
-            raise MetadataError(problem, "Correct `diagnosis_column` in data.sources.")
         return self._default
 
     def _years(self, row: Row) -> float:

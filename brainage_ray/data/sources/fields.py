@@ -10,6 +10,10 @@ from brainage_ray.errors import MetadataError
 
 OLDEST_YEARS = 120.0
 DAYS_A_YEAR = 365.25
+UNKNOWN = ("", "n/a")
+"""What stands for a value that nobody knows, in small letters; n/a is BIDS's word for it."""
+
+NO_AGE_FIX = "Fill it in, or leave the scan out: brainage qc exclude IMAGE --reason 'no age'."
 
 _US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "": ""}
@@ -23,8 +27,10 @@ def parse_age(text: str, where: str) -> float:
         where: file and line or element, for the message.
 
     Raises:
-        MetadataError: it is not a number from 0 to 120.
+        MetadataError: it is unknown, or not a number from 0 to 120.
     """
+    if text.lower() in UNKNOWN:
+        raise MetadataError(f"{where}: there is no age", NO_AGE_FIX)
     age = number_or_none(text)
     if age is None:
         problem = f'{where}: the age is "{text}", which is not a number'
@@ -61,15 +67,20 @@ def parse_sex(text: str, where: str) -> str:
     return _SEX[text.lower()]
 
 
-def check_folder(folder: Path, what: str) -> None:
+def check_folder(folder: Path, what: str, key: str = "root") -> None:
     """Check that a folder is there.
+
+    Args:
+        folder: what has to be there.
+        what: kind of the source, for the message.
+        key: of data.sources that says where the folder is.
 
     Raises:
         MetadataError: there is no such folder, or it is a file.
     """
     if not folder.is_dir():
         problem = f"{what}: there is no folder {folder}" if not folder.exists() else f"{what}: {folder} is no folder"
-        raise MetadataError(problem, "Correct `root` in data.sources of the experiment.")
+        raise MetadataError(problem, f"Correct `{key}` in data.sources of the experiment.")
 
 
 def parse_date(text: str, where: str) -> date:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from brainage_ray.data.files import printable
 from brainage_ray.data.scan import Found, Rejected, Scan
 from brainage_ray.errors import MetadataError
+
+ONE_SPELLING = "Write one person's id in one way only, and the ids of two people so that more than the case differs."
 
 
 class Findings:
@@ -62,14 +65,46 @@ def in_order(scans: Iterable[Scan], rejected: Iterable[Rejected]) -> Found:
     )
 
 
+def same_name(text: str) -> str:
+    """Return what the spellings of one id have in common, whatever their case, blanks and form of Unicode."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
 def together(parts: Iterable[Found]) -> Found:
-    """Join what several sources found; scans that share cohort and image id are rejected, for which is right?"""
+    """Join what several sources found.
+
+    Scans that share cohort and image id are rejected, for which is right? So are scans of people whose ids differ
+    only by case, for are they one person?
+    """
     parts = list(parts)
     scans = [scan for part in parts for scan in part.scans]
     counts = Counter((scan.cohort, scan.image) for scan in scans)
     twins = [_twin(scan) for scan in scans if counts[scan.cohort, scan.image] > 1]
-    kept = [scan for scan in scans if counts[scan.cohort, scan.image] == 1]
-    return Found(tuple(kept), (*(r for part in parts for r in part.rejected), *twins))
+    kept, doubtful = _one_spelling([scan for scan in scans if counts[scan.cohort, scan.image] == 1])
+    return Found(tuple(kept), (*(r for part in parts for r in part.rejected), *twins, *doubtful))
+
+
+def _one_spelling(scans: Sequence[Scan]) -> tuple[list[Scan], list[Rejected]]:
+    """Part the scans of people whose id is spelt in one way from those of the others."""
+    firsts: dict[str, dict[str, Scan]] = defaultdict(dict)
+    for scan in scans:
+        firsts[same_name(scan.person)].setdefault(scan.person, scan)
+    kept, doubtful = [], []
+    for scan in scans:
+        others = [first for person, first in firsts[same_name(scan.person)].items() if person != scan.person]
+        if others:
+            doubtful.append(_doubtful(scan, others[0]))
+        else:
+            kept.append(scan)
+    return kept, doubtful
+
+
+def _doubtful(scan: Scan, other: Scan) -> Rejected:
+    problem = (
+        f"{scan.cohort}: the person of the image {scan.image} is {scan.person}, that of {other.cohort} {other.image} "
+        f"is {other.person}"
+    )
+    return Rejected(scan.cohort, scan.subject, scan.session, scan.image, printable(f"{problem}. {ONE_SPELLING}"))
 
 
 def _twin(scan: Scan) -> Rejected:

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from brainage_ray.config import AdniSource, BratsSource, PhantomSource
 from brainage_ray.config.base import digest
-from brainage_ray.data.files import atomic_folder
+from brainage_ray.data.files import atomic_folder, remove_partials
 from brainage_ray.data.phantoms import PHANTOM_VERSION, write_phantoms
 from brainage_ray.data.scan import Found
 from brainage_ray.data.sources.adni import Adni
@@ -70,6 +70,7 @@ class Phantom:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f".{folder.name}.lock"):  # another experiment may want the same people just now
                 if not folder.is_dir():
+                    remove_partials(cache, folder.name)
                     with atomic_folder(folder) as partial:
                         write_phantoms(partial, source.subjects, source.tumours, source.seed, self._progress)
         return folder
