@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from forked_commands import Commands
 
 from brainage_ray.execution import Cluster
 
@@ -43,3 +45,12 @@ def cluster() -> Iterator[Cluster]:
     with Cluster(cpus=2, gpus=0) as cluster:
         cluster.connect()
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """What starts the command `brainage` without its imports; one for all tests of a session."""
+    with tempfile.TemporaryDirectory(prefix="bk", dir="/tmp") as folder:  # short: Ray's sockets lie there
+        commands = Commands(Path(folder))
+        yield commands
+        commands.close()

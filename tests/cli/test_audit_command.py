@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -13,10 +10,9 @@ import pytest
 import yaml
 
 
-def brainage(*arguments):
-    code = "from brainage_ray.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, "COLUMNS": "200"}, timeout=300, check=False)  # fmt: skip
+@pytest.fixture
+def brainage(commands):
+    return commands.run
 
 
 @pytest.fixture
@@ -40,7 +36,7 @@ def experiment(tmp_path):
     return path
 
 
-def test_a_leak_is_exit_code_3_with_names_ways_out_and_a_file_for_machines(experiment, tmp_path):
+def test_a_leak_is_exit_code_3_with_names_ways_out_and_a_file_for_machines(brainage, experiment, tmp_path):
     out = tmp_path / "audit.json"
     done = brainage("audit", experiment, "--workspace", tmp_path / "runs", "--json", out)
     assert (done.returncode, done.stderr) == (3, "")
@@ -52,20 +48,20 @@ def test_a_leak_is_exit_code_3_with_names_ways_out_and_a_file_for_machines(exper
     assert [path.name for path in (tmp_path / "runs").rglob("*") if path.is_file()] == ["contents.jsonl"]
 
 
-def test_as_published_leaks_all_the_same_and_says_what_follows(experiment, tmp_path):
+def test_as_published_leaks_all_the_same_and_says_what_follows(brainage, experiment, tmp_path):
     done = brainage("audit", experiment, "--workspace", tmp_path, "--set", "data.split.rollover=as_published")
     assert done.returncode == 3
     assert "marks each of its tables" in done.stdout
 
 
-def test_clean_data_are_exit_code_0_and_say_what_was_left_out(experiment, tmp_path):
+def test_clean_data_are_exit_code_0_and_say_what_was_left_out(brainage, experiment, tmp_path):
     done = brainage("audit", experiment, "--workspace", tmp_path, "--set", "data.split.rollover=exclude_from_training")
     assert (done.returncode, done.stderr) == (0, "")
     assert "It found no leak." in done.stdout
     assert "Left out by exclude_from_training: 1, the person has the same image as X 2.nii.gz of test" in done.stdout
 
 
-def test_a_run_on_the_leak_does_not_start(experiment, tmp_path):
+def test_a_run_on_the_leak_does_not_start(brainage, experiment, tmp_path):
     rows = (tmp_path / "people.csv").read_text().replace("s3,", "s2,")
     (tmp_path / "people.csv").write_text(rows)
     done = brainage("run", experiment, "--workspace", tmp_path / "runs")

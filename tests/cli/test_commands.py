@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,11 +20,9 @@ VERBS = ["run", "prepare", "pretrain", "search", "refit", "evaluate", "report", 
          "pull", "predict", "phantom"]  # fmt: skip
 
 
-def brainage(*arguments, cwd=None, timeout=300):
-    code = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
-    wide = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, cwd=cwd,
-                          env=wide, timeout=timeout, check=False)  # fmt: skip
+@pytest.fixture
+def brainage(commands):
+    return commands.run
 
 
 def complaint(done) -> str:
@@ -65,7 +62,7 @@ def people(tmp_path):
     return path
 
 
-def test_help_names_every_verb_and_needs_no_torch():
+def test_help_names_every_verb_and_needs_no_torch(brainage):
     done = brainage("--help")
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in VERBS)
@@ -75,7 +72,7 @@ def test_help_names_every_verb_and_needs_no_torch():
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_with_an_example(verb):
+def test_every_verb_has_help_with_an_example(brainage, verb):
     done = brainage(verb, "--help")
     assert done.returncode == 0
     assert f"brainage {verb}" in " ".join(done.stdout.split())
@@ -105,7 +102,7 @@ def test_every_verb_has_help_with_an_example(verb):
         (["compare", "a", "b", "--workspace", "no-such-folder"], ["no experiment a", "no-such-folder"]),
     ],
 )
-def test_what_the_user_wrote_wrong_is_exit_code_2(arguments, words, tmp_path):
+def test_what_the_user_wrote_wrong_is_exit_code_2(brainage, arguments, words, tmp_path):
     done = brainage(*(argument.format(tmp=tmp_path) for argument in arguments), cwd=ROOT)
     assert done.returncode in ({2} if arguments[0] != "ui" else {1, 2})
     for word in words:
@@ -114,7 +111,7 @@ def test_what_the_user_wrote_wrong_is_exit_code_2(arguments, words, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["nonsense"], ["run", "x.yaml", "--no-such-option"], ["phantom"]])
-def test_wrong_usage_is_exit_code_2(arguments):
+def test_wrong_usage_is_exit_code_2(brainage, arguments):
     done = brainage(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -131,7 +128,7 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize("name", BAD_TABLES)
-def test_what_is_wrong_in_a_table_is_named(people, name):
+def test_what_is_wrong_in_a_table_is_named(brainage, people, name):
     change, words = BAD_TABLES[name]
     table = people.parent / "people.csv"
     table.write_text(change(table.read_text()))
@@ -142,7 +139,7 @@ def test_what_is_wrong_in_a_table_is_named(people, name):
 
 
 @pytest.mark.ray
-def test_a_truncated_scan_is_exit_code_1_and_the_others_are_kept(people):
+def test_a_truncated_scan_is_exit_code_1_and_the_others_are_kept(brainage, people):
     scan = people.parent / "scans" / "s2.nii.gz"
     scan.write_bytes(scan.read_bytes()[:5000])
     done = brainage("prepare", people, "--workspace", people.parent / "runs")
@@ -156,14 +153,14 @@ def test_a_truncated_scan_is_exit_code_1_and_the_others_are_kept(people):
 
 
 @pytest.mark.ray
-def test_debug_shows_the_trace(people):
+def test_debug_shows_the_trace(brainage, people):
     (people.parent / "scans" / "s2.nii.gz").write_bytes(gzip.compress(b"no scan"))
     done = brainage("prepare", people, "--workspace", people.parent / "runs", "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
-def test_a_workspace_that_cannot_be_written_is_named(people):
+def test_a_workspace_that_cannot_be_written_is_named(brainage, people):
     file = people.parent / "file"
     file.write_text("")
     done = brainage("prepare", people, "--workspace", file)
@@ -171,20 +168,20 @@ def test_a_workspace_that_cannot_be_written_is_named(people):
     assert str(file) in complaint(done)
 
 
-def test_an_address_where_no_cluster_is_fails_in_words(people):
+def test_an_address_where_no_cluster_is_fails_in_words(brainage, people):
     done = brainage("prepare", people, "--workspace", people.parent / "runs", "--address", "127.0.0.1:1")
     assert done.returncode == 1
     assert "127.0.0.1:1" in complaint(done)
 
 
-def test_phantoms_are_written_as_asked(tmp_path):
+def test_phantoms_are_written_as_asked(brainage, tmp_path):
     done = brainage("phantom", "--out", tmp_path / "p", "--subjects", "2", "--tumours", "1", "--seed", "3")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "p" / "ADNI").glob("*_S_*"))) >= 2
     assert len(list((tmp_path / "p" / "BraTS").glob("*/*_seg.nii.gz"))) == 1
 
 
-def test_tables_from_runs_say_where_they_lie_and_what_disagrees(tmp_path):
+def test_tables_from_runs_say_where_they_lie_and_what_disagrees(brainage, tmp_path):
     head = "Group,lasttest_ps_MAE,besttest_ps_MAE,test_mci_ad_pvalue,val_mci_ad_pvalue"
     rows = [f"UNet,{mae},,0.091," for mae in (1.0, 2.0)]
     (tmp_path / "runs.csv").write_text("\n".join([head, *rows]))
@@ -213,7 +210,7 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
     assert "Traceback" not in complaints
 
 
-def test_local_weights_that_are_missing_are_said_before_anything_is_made(people, tmp_path):
+def test_local_weights_that_are_missing_are_said_before_anything_is_made(brainage, people, tmp_path):
     arm = {"resnet": {"backbone": {"kind": "resnet50"}, "pretraining": ["imagenet"]}}
     weights = {"imagenet": {"kind": "weights", "uri": str(tmp_path / "w.pth"), "sha256": "0676ba61"}}
     change = [f"--set=arms={json.dumps(arm)}", f"--set=pretraining={json.dumps(weights)}"]
@@ -224,7 +221,7 @@ def test_local_weights_that_are_missing_are_said_before_anything_is_made(people,
 
 
 @pytest.mark.slow
-def test_a_dry_run_goes_no_further_than_it_is_told(people):
+def test_a_dry_run_goes_no_further_than_it_is_told(brainage, people):
     done = brainage("run", people, "--dry-run", "--until", "search", "--set", 'description="[/b]"')
     assert done.returncode == 0, done.stderr
     assert "small [/b]" in done.stdout
@@ -232,7 +229,7 @@ def test_a_dry_run_goes_no_further_than_it_is_told(people):
     assert "refit" not in done.stdout
 
 
-def test_status_of_what_never_ran_touches_nothing(people, tmp_path):
+def test_status_of_what_never_ran_touches_nothing(brainage, people, tmp_path):
     done = brainage("status", people, "--workspace", tmp_path / "none")
     assert done.returncode == 0, done.stderr
     assert "0 of 1" in done.stdout
@@ -240,9 +237,10 @@ def test_status_of_what_never_ran_touches_nothing(people, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_the_papers_six_arms_counts_its_ninety_runs():
+def test_a_dry_run_of_the_papers_six_arms_counts_its_ninety_runs(brainage):
     small = json.dumps({"kind": "unet", "width": 0.125, "depth": 3})
     shrunk = [f"--set=arms.{arm}.backbone={small}" for arm in ("unet", "unet+brats")]
+    shrunk.append("--set=data.preprocessing.slice_shape=[64, 64]")
     done = brainage("run", "experiments/bracis2023.yaml", "--dry-run", *shrunk, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())

@@ -45,7 +45,8 @@ def test_a_real_head_comes_out_stripped_and_aligned(shared_data, tmp_path, monke
 
 @pytest.mark.shared_data
 def test_a_real_brain_is_registered_to_the_same_bytes_again(shared_data):
-    image = Image(*read_image(shared_data / "ixi" / "t1_brain" / f"{HEAD}_T1_brain.nii.gz"))
+    array, affine = read_image(shared_data / "ixi" / "t1_brain" / f"{HEAD}_T1_brain.nii.gz")
+    image = Image(array[::2, ::2, ::2], affine @ np.diag([2, 2, 2, 1]))  # an eighth of the work
     config = PreprocessingConfig(registration="rigid", bias_correction="n4")
     first, again = (apply_anatomy(image, config) for _ in range(2))
     assert first.brain.array.tobytes() == again.brain.array.tobytes()

@@ -65,11 +65,12 @@ def test_baseline_is_the_earliest_scan_whatever_its_session_is_called_and_a_late
     table = predictions_of().assign(session="6")
     visit = table[table["person"] == "p0"].assign(session="12", brain_age_years=150.0, image="I")
     visit["age_years"] += 0.5
-    assert summarised(pd.concat([visit, table])).arms == summarised(table).arms
-    assert summarised(pd.concat([visit, table])).n_repeat_scans == 1
+    once, first = summarised(table), summarised(pd.concat([visit, table]))
+    assert first.arms == once.arms
+    assert first.n_repeat_scans == 1
     every = summarised(pd.concat([table, visit]), one_scan_per_subject="all")
-    assert every.arms[0].mae.n_scans == summarised(table).arms[0].mae.n_scans + 1
-    assert every.arms[0].mae.mean_years > summarised(table).arms[0].mae.mean_years
+    assert every.arms[0].mae.n_scans == once.arms[0].mae.n_scans + 1
+    assert every.arms[0].mae.mean_years > once.arms[0].mae.mean_years
 
 
 def test_two_images_of_one_session_give_the_smaller_id():

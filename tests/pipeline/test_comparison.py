@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -234,13 +231,9 @@ def test_files_that_do_not_fit_are_named(runs, spoiled, words):
     assert all(word in str(caught.value) for word in [str(runs / "two"), *words])
 
 
-def test_through_the_command_line(runs, tmp_path):
-    code = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
-
+def test_through_the_command_line(commands, runs, tmp_path):
     def brainage(*arguments):
-        command = [sys.executable, "-c", code, "compare", *map(str, arguments), "--workspace", str(runs)]
-        wide = {**os.environ, "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, env=wide, timeout=300, check=False)
+        return commands.run("compare", *arguments, "--workspace", runs)
 
     done = brainage("one", runs / "two", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from forked_commands import kill, members
 from fuzz_cohorts import experiment_of, image_bytes
 from invented_downloads import put, write_lines
 
 from brainage_ray.data.phantoms import write_phantoms
 
-KILLS, SEED = 20, 3
+KILLS, LANES, SEED = 20, 4, 3
 COHORT = {
     "name": "killed",
     "data": {
@@ -35,75 +29,6 @@ COHORT = {
     "arms": {"unet": {"backbone": {"kind": "unet"}}},
     "search": {"space": {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1.0e-4, "high": 0.01}}}},
 }  # fmt: skip
-
-
-class Commands:
-    """Starts `brainage` many times: forks of one process that has imported it, each the leader of a session."""
-
-    def __init__(self, folder: Path) -> None:
-        self.log = folder / "log.txt"
-        self.started: list[int] = []
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(folder)}
-        script = Path(__file__).with_name("forking_brainage.py")
-        self.process = subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def start(self, *argv: str, **how: Any) -> int:
-        """Return the process id."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"argv": argv, "log": str(self.log), **how}) + "\n")
-        self.process.stdin.flush()
-        self.started.append(self._answer())
-        return self.started[-1]
-
-    def wait(self) -> int:
-        """Return the exit code, minus the signal's number where one ended it."""
-        return self._answer()
-
-    def _answer(self) -> int:
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
-
-    def close(self) -> None:
-        """End what a test that failed left running."""
-        for session in self.started[-1:]:
-            kill(session)
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def commands() -> Iterator[Commands]:
-    with tempfile.TemporaryDirectory(prefix="bk", dir="/tmp") as folder:  # short: Ray's sockets lie there
-        commands = Commands(Path(folder))
-        yield commands
-        commands.close()
-
-
-def members(session: int) -> list[int]:
-    """Return the living processes of a session, its leader first: a command and all of Ray that it started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, *fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[2]) == session and state != "Z":
-            found.append(int(folder.name))
-    return sorted(found, key=lambda pid: pid != session)
-
-
-def kill(session: int) -> None:
-    """kill -9 everything, until nothing is left: what is dying may start something yet."""
-    while left := members(session):
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -130,8 +55,7 @@ def test_a_kill_before_any_change_of_a_file(commands, tmp_path):
     runs, command = tmp_path / "runs", three_people(tmp_path)
 
     def prepare(kill_at: int) -> int:
-        commands.start(*command, str(runs), folder=str(runs), kill_at=kill_at)
-        return commands.wait()
+        return commands.wait(commands.start(*command, str(runs), folder=str(runs), kill_at=kill_at))
 
     assert prepare(0) == 0, commands.log.read_text()
     whole, kills, code = contents(runs / "small" / "store"), 0, -signal.SIGKILL
@@ -149,28 +73,40 @@ def test_a_kill_before_any_change_of_a_file(commands, tmp_path):
 @pytest.mark.slow
 @pytest.mark.ray
 def test_kills_at_random_moments(commands, tmp_path):
-    """Of the command and of the cluster that it started; those that come too late are not among the twenty."""
+    """Of the command and of the cluster that it started, in some workspaces at once, since starting is mostly waiting.
+
+    Kills that come too late are not among the twenty.
+    """
     write_phantoms(tmp_path, subjects=12, tumours=2, seed=0)
     found = [{"kind": "adni", "root": str(tmp_path / "ADNI")}, {"kind": "brats", "root": str(tmp_path / "BraTS")}]
     (tmp_path / "killed.yaml").write_text(yaml.safe_dump(COHORT | {"data": COHORT["data"] | {"sources": found}}))
     command = ["prepare", str(tmp_path / "killed.yaml"), "--workspace"]
-    start = time.monotonic()
-    commands.start(*command, str(tmp_path / "whole"))
-    assert commands.wait() == 0, commands.log.read_text()
-    duration, whole = time.monotonic() - start, contents(tmp_path / "whole" / "killed" / "store")
-    chance, killed, runs = random.Random(SEED), 0, tmp_path / "runs"
-    while killed < KILLS:
-        session = commands.start(*command, str(runs))
-        time.sleep(chance.uniform(0, duration))
-        kill(session)
-        if commands.wait() == -signal.SIGKILL:
-            killed += 1
-        else:  # it came too late
-            assert contents(runs / "killed" / "store") == whole
-            shutil.rmtree(runs)
-    commands.start(*command, str(runs))
-    assert commands.wait() == 0, commands.log.read_text()
-    assert contents(runs / "killed" / "store") == whole
-    assert not list((runs / "cache").rglob("*.partial"))
+
+    def prepare(runs: Path) -> dict[str, bytes | None]:
+        assert commands.wait(commands.start(*command, str(runs))) == 0, commands.log.read_text()
+        return contents(runs / "killed" / "store")
+
+    def kill_again_and_again(lane: int) -> dict[str, bytes | None]:
+        runs, chance, kills = tmp_path / f"runs {lane}", random.Random(SEED + lane), 0
+        start = time.monotonic()
+        whole = prepare(runs)
+        duration = time.monotonic() - start
+        shutil.rmtree(runs)
+        while kills < KILLS // LANES:
+            session = commands.start(*command, str(runs))
+            time.sleep(chance.uniform(0, duration))
+            kill(session)
+            if commands.wait(session) == -signal.SIGKILL:
+                kills += 1
+            else:  # it came too late
+                assert contents(runs / "killed" / "store") == whole
+                shutil.rmtree(runs)
+        assert prepare(runs) == whole
+        assert not list((runs / "cache").rglob("*.partial"))
+        return whole
+
+    with ThreadPoolExecutor(LANES) as pool:
+        stores = list(pool.map(kill_again_and_again, range(LANES)))
+    assert stores.count(stores[0]) == LANES
     assert not any(members(session) for session in commands.started)
-    assert not list(commands.log.parent.glob("brainage-*")), "a cluster's folder was left"
+    assert not list(commands.folder.glob("brainage-*")), "a cluster's folder was left"

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-from report_inputs import audit_of, inputs_of, manifest_of
+from report_inputs import audit_of, manifest_of
 from test_report_comparison import comparison_of
 
 from brainage_ray.data.audit import Weights, audit_manifest
-from brainage_ray.report import write_report
 from brainage_ray.report.audit_table import audit_sentence, checks_table, findings_table
 from brainage_ray.report.comparison import comparison_tables
 from brainage_ray.report.leak_mark import MARK, marked
 from brainage_ray.report.table import Row, Table
 
 SOME = {"mae", "delta", "pairs", "regression", "arms", "contrasts", "bias", "data", "ledger", "settings", "versions"}
-
-
-@pytest.fixture(scope="module")
-def leaking():
-    return audit_of(contents="same")
-
-
-@pytest.fixture(scope="module")
-def page(leaking, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    write_report(inputs_of(2, 2, people=36, audit=leaking), folder)
-    return folder
 
 
 def test_a_table_is_marked_in_title_notes_csv_and_tex():
@@ -41,23 +27,23 @@ def test_a_table_is_marked_in_title_notes_csv_and_tex():
     assert marked(table, "") is table
 
 
-def test_every_table_is_marked(page, leaking):
-    tables = sorted((page / "tables").glob("*.csv"))
+def test_every_table_is_marked(leaking):
+    sentence = leaking.inputs.audit.leak_sentence
+    tables = sorted((leaking.folder / "tables").glob("*.csv"))
     assert {path.stem for path in tables} >= SOME
     tables = [path for path in tables if path.stem != "findings"]
     for path in tables:
-        assert all(text in path.read_text() for text in (",leak\n", leaking.leak_sentence)), path.name
-        assert leaking.leak_sentence in path.with_suffix(".tex").read_text(), path.name
-    html, markdown = ((page / name).read_text() for name in ("index.html", "report.md"))
-    assert f'<p class="lead"><strong>{leaking.leak_sentence}</strong></p>' in html
-    assert html.count(f"{MARK} {leaking.leak_sentence}") >= len(tables)
-    assert f"**{leaking.leak_sentence}**" in markdown
+        assert all(text in path.read_text() for text in (",leak\n", sentence)), path.name
+        assert sentence in path.with_suffix(".tex").read_text(), path.name
+    html, markdown = leaking.text(), leaking.text("report.md")
+    assert f'<p class="lead"><strong>{sentence}</strong></p>' in html
+    assert html.count(f"{MARK} {sentence}") >= len(tables)
+    assert f"**{sentence}**" in markdown
     assert "What the audit for leaks found" in html
 
 
-def test_a_clean_page_has_no_mark_and_says_what_was_looked_for(tmp_path):
-    write_report(inputs_of(2, 2, people=36), tmp_path)
-    html = (tmp_path / "index.html").read_text()
+def test_a_clean_page_has_no_mark_and_says_what_was_looked_for(sound):
+    html = sound.text()
     assert MARK not in html
     assert "It found no leak." in html
     assert "Audit for leaks" in html

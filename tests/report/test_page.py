@@ -5,15 +5,9 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from report_inputs import experiment_of, inputs_of, predictions_of, slices_of
+from report_inputs import experiment_of, inputs_of, predictions_of
 
 from brainage_ray.report import write_report
-
-DESCRIPTION = 'A <b>"bold"</b> & careful question'
-
-
-def made_up():
-    return inputs_of(2, 2, people=36, experiment=experiment_of(2, 2, description=DESCRIPTION), samples=slices_of(1))
 
 
 class Page(HTMLParser):
@@ -29,17 +23,14 @@ class Page(HTMLParser):
         self.links += [values[key] for key in ("href", "src", "xlink:href") if key in values]
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
-    path = write_report(made_up(), folder)
-    assert path == folder / "index.html"
-    return folder
+@pytest.fixture
+def report(sound):
+    return sound.folder
 
 
-@pytest.fixture(scope="module")
-def html(report):
-    return (report / "index.html").read_text(encoding="utf-8")
+@pytest.fixture
+def html(sound):
+    return sound.text()
 
 
 def test_the_page_needs_nothing_but_itself(report, html):
@@ -115,9 +106,9 @@ def test_figures_and_tables_are_files(report):
     }  # fmt: skip
 
 
-def test_markdown_has_the_same_content(report, html):
+def test_markdown_has_the_same_content(sound, report, html):
     text = (report / "report.md").read_text(encoding="utf-8")
-    assert DESCRIPTION in text
+    assert sound.inputs.experiment.description in text
     sentences = re.findall(r'<p class="lead">(.*?)</p>', html)
     assert len(sentences) == 3
     assert sentences[0] in text
@@ -159,17 +150,14 @@ def test_the_smallest_experiment_has_a_page_too(tmp_path):
     }  # fmt: skip
 
 
-def test_the_same_inputs_give_the_same_bytes(report, tmp_path):
-    write_report(made_up(), tmp_path)
+def test_the_same_inputs_give_the_same_bytes(sound, report, tmp_path):
+    write_report(sound.inputs, tmp_path)
     files = [path.relative_to(report) for path in report.rglob("*.*") if path.is_file()]
     assert [path for path in files if (report / path).read_bytes() != (tmp_path / path).read_bytes()] == []
 
 
-def test_looks_for_quality_control_are_told_from_openings_for_models(tmp_path, html):
-    inputs = made_up()
-    look = {**inputs.test_openings[0], "model": "quality control"}
-    after = write_report(replace(inputs, test_openings=[*inputs.test_openings, look]), tmp_path)
+def test_looks_for_quality_control_are_told_from_openings_for_models(leaking, html):
     sentence = re.search(r"The test split was opened \d+ times?, for [^.]*\.[^<]*", html).group()
     looked = f"{sentence} Its images were looked at 1 time for quality control."
-    assert looked in after.read_text(encoding="utf-8")
+    assert looked in leaking.text()
     assert "looked at" not in html

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from report_inputs import inputs_of
 
-from brainage_ray.report.page import write_report
 from brainage_ray.report.reference import read_reference
 from brainage_ray.report.result_tables import mae_table
 from brainage_ray.report.slice_results import position_figure, rules_table
@@ -42,13 +41,13 @@ def test_the_rules_stand_side_by_side_and_the_best_on_validation_is_named(inputs
     assert rules_table(replace(inputs.analysis, slices={}), arms) is None
 
 
-def test_the_classical_baseline_is_a_row_of_the_first_table(inputs, tmp_path):
+def test_the_classical_baseline_is_a_row_of_the_first_table(inputs, sound):
     table = mae_table(inputs, read_reference())
     (row,) = [row for row in table.rows if row.cells[0].startswith("Ridge")]
     assert "4.61" in row.cells
     assert row.aside
     assert table.numbers.set_index("arm").loc["ridge", "test_mean_years"] == 4.61
-    page = write_report(inputs, tmp_path).read_text()
+    page = sound.text()
     assert "and the classical baseline" in page
     assert "Which slices tell the age?" in page
-    assert (tmp_path / "figures" / "slice_positions.png").is_file()
+    assert (sound.folder / "figures" / "slice_positions.png").is_file()

@@ -6,7 +6,6 @@ import pytest
 from matplotlib.figure import Figure
 from report_inputs import inputs_of
 
-from brainage_ray.report.page import write_report
 from brainage_ray.report.uncertainty_results import coverage_figure, scans_table, uncertainty_table
 
 
@@ -52,8 +51,7 @@ def test_the_figure_shows_observed_against_nominal_coverage(inputs):
     assert coverage_figure(replace(inputs.analysis, uncertainty={}), arms) is None
 
 
-def test_the_page_shows_the_uncertainty(inputs, tmp_path):
-    page = write_report(inputs, tmp_path).read_text()
-    assert "How sure is a single brain age?" in page
-    assert (tmp_path / "tables" / "uncertainty_scans.csv").is_file()
-    assert (tmp_path / "figures" / "coverage.svg").is_file()
+def test_the_page_shows_the_uncertainty(sound):
+    assert "How sure is a single brain age?" in sound.text()
+    assert (sound.folder / "tables" / "uncertainty_scans.csv").is_file()
+    assert (sound.folder / "figures" / "coverage.svg").is_file()
