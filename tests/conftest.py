@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import hypothesis
 import pytest
 
 from brainage_ray.execution import Cluster
+
+sys.path.append(str(Path(__file__).parent))
+
+from postgres import Postgres, programs, running_postgres
 
 # Hypothesis' deadline is a clock, and clocks fail on busy machines. In CI its examples are the same every time.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -43,3 +48,12 @@ def cluster() -> Iterator[Cluster]:
     with Cluster(cpus=2, gpus=0) as cluster:
         cluster.connect()
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, one for all tests of a session; a test that asks for it is skipped where there is none."""
+    if programs() is None:
+        pytest.skip("needs PostgreSQL (initdb is neither on the PATH nor in /usr/lib/postgresql)")
+    with running_postgres() as server:
+        yield server

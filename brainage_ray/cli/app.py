@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Workspace
+from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Storage, Workspace
 from brainage_ray.cli.qc import qc
 
 app = typer.Typer(
@@ -31,10 +31,11 @@ def _pipeline_verb(stage: str, what: str, number: int) -> None:
         set_: Overrides = None,
         workspace: Workspace = RUNS,
         address: Address = None,
+        storage: Storage = None,
     ) -> None:
         from brainage_ray.cli.run import run
 
-        run(experiment, set_ or [], workspace, address, until=stage)
+        run(experiment, set_ or [], workspace, address, stage, storage)
 
     verb.__doc__ = (
         f"Stage {number} of 6: {what}.\n\n"
@@ -45,11 +46,12 @@ def _pipeline_verb(stage: str, what: str, number: int) -> None:
 
 
 @app.command(rich_help_panel="Experiments")
-def run(
+def run(  # noqa: PLR0913 (the options of a verb are its parameters)
     experiment: ExperimentFile,
     set_: Overrides = None,
     workspace: Workspace = RUNS,
     address: Address = None,
+    storage: Storage = None,
     until: Annotated[
         str, typer.Option(help="Stop after: prepare, pretrain, search, refit, evaluate or report.", metavar="STAGE")
     ] = "report",
@@ -72,7 +74,7 @@ def run(
     else:
         from brainage_ray.cli.run import run as run_verb
 
-        run_verb(experiment, set_ or [], workspace, address, until)
+        run_verb(experiment, set_ or [], workspace, address, until, storage)
 
 
 for _number, (_stage, _what) in enumerate(
@@ -89,13 +91,14 @@ for _number, (_stage, _what) in enumerate(
 
 
 @app.command(rich_help_panel="Stages")
-def report(
+def report(  # noqa: PLR0913 (the options of a verb are its parameters)
     experiment: Annotated[
         Path | None, typer.Argument(help="Experiment file (YAML); not with --runs.", metavar="EXPERIMENT")
     ] = None,
     set_: Overrides = None,
     workspace: Workspace = RUNS,
     address: Address = None,
+    storage: Storage = None,
     runs: Annotated[Path | None, typer.Option(help="CSV of per-run results, one row a run.", metavar="CSV")] = None,
     out: Annotated[Path | None, typer.Option(help="With --runs: folder for the tables.", metavar="DIR")] = None,
 ) -> None:
@@ -116,18 +119,20 @@ def report(
     else:
         from brainage_ray.cli.run import report as report_verb
 
-        report_verb(experiment, set_ or [], workspace, address, out)
+        report_verb(experiment, set_ or [], workspace, address, out, storage)
 
 
 @app.command(rich_help_panel="Experiments")
-def status(experiment: ExperimentFile, set_: Overrides = None, workspace: Workspace = RUNS) -> None:
+def status(
+    experiment: ExperimentFile, set_: Overrides = None, workspace: Workspace = RUNS, storage: Storage = None
+) -> None:
     """Show how far each stage of an experiment is, and what is best so far.
 
     For example: brainage status experiments/quickstart.yaml
     """
     from brainage_ray.cli.plan import show_status
 
-    show_status(experiment, set_ or [], workspace)
+    show_status(experiment, set_ or [], workspace, storage)
 
 
 @app.command(rich_help_panel="Experiments")
@@ -181,11 +186,22 @@ def ui(
     workspace: Workspace = RUNS,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
+    optuna: Annotated[bool, typer.Option("--optuna", help="The searches in Optuna's dashboard instead.")] = False,
+    storage: Storage = None,
 ) -> None:
-    """Browse all runs of a workspace in MLflow's own pages, until Ctrl-C.
+    """Browse all runs of a workspace in MLflow's own pages, until Ctrl-C; or its searches in Optuna's dashboard.
 
-    For example: brainage ui --port 5001
+    For example:
+
+    brainage ui --port 5001
+
+    brainage ui --optuna
     """
+    if optuna:
+        from brainage_ray.cli.dashboard import show_dashboard
+
+        show_dashboard(workspace, storage, host, port)
+        return
     from brainage_ray.tracking import serve_ui
 
     typer.echo(f"MLflow on http://{host}:{port} (Ctrl-C ends it)")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+STORAGE = "BRAINAGE_STORAGE"
+
 ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).", metavar="EXPERIMENT")]
 Overrides = Annotated[
     list[str] | None,
@@ -14,4 +16,13 @@ Overrides = Annotated[
 ]
 Workspace = Annotated[Path, typer.Option(help="Folder for runs, stores, models and mlflow.db.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to use (auto, host:port); default: a local one.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar=STORAGE,
+        metavar="URL",
+        help="Database for the searches' studies, postgresql://USER@HOST/DATABASE, its password in PGPASSWORD or "
+        "~/.pgpass; default: journal files in the workspace.",
+    ),
+]
 RUNS = Path("runs")

@@ -25,7 +25,7 @@ def show_plan(path: Path, overrides: Sequence[str], workspace: Path, until: str)
     console.print(plan_table(plan))
 
 
-def show_status(path: Path, overrides: Sequence[str], workspace: Path) -> None:
+def show_status(path: Path, overrides: Sequence[str], workspace: Path, storage: str | None = None) -> None:
     """Print how far each stage of an experiment is."""
     experiment = load_experiment(path, overrides)
-    Console().print(status_table(experiment.name, read_status(experiment, workspace.absolute())))
+    Console().print(status_table(experiment.name, read_status(experiment, workspace.absolute(), storage or None)))

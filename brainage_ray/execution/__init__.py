@@ -4,10 +4,11 @@ Importing it loads Optuna, but neither Ray nor torch; these start with the first
 """
 
 from brainage_ray.execution.cluster import Cluster, ClusterResources
-from brainage_ray.execution.journal import load_study_result
+from brainage_ray.execution.dashboard import serve_dashboard
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
 from brainage_ray.execution.search import run_study
+from brainage_ray.execution.storage import check_storage, load_study_result, storage_without_secrets
 from brainage_ray.execution.study import count_trials
 from brainage_ray.execution.train_jobs import run_training_jobs
 
@@ -20,10 +21,13 @@ __all__ = [
     "StudyResult",
     "TrialResult",
     "best_of",
+    "check_storage",
     "count_trials",
     "load_study_result",
     "moving_average",
     "parallel_map",
     "run_study",
     "run_training_jobs",
+    "serve_dashboard",
+    "storage_without_secrets",
 ]

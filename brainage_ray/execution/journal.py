@@ -1,4 +1,4 @@
-"""The file of a study: an Optuna journal that one driver writes and anybody may read."""
+"""A study as an Optuna journal, a file that one driver writes and anybody may read; and what its trials say."""
 
 from __future__ import annotations
 
@@ -41,36 +41,6 @@ def lock_study(folder: Path) -> FileLock:
     except Timeout:
         raise EngineError(f"another process is at work on {folder}", "Wait for it, or stop it.") from None
     return lock
-
-
-def open_study(folder: Path, pruner: optuna.pruners.BasePruner, directions: Sequence[str]) -> optuna.Study:
-    """Open the study of a folder to write, or begin it; only with its lock."""
-    _mend(folder / JOURNAL)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(
-        study_name=JOURNAL, storage=_storage(folder), pruner=pruner, directions=directions, load_if_exists=True
-    )
-
-
-def load_study_result(folder: Path, wanted: int | None = None) -> StudyResult | None:
-    """Read a study, finished or not, without changing it: as the next start will find it.
-
-    Args:
-        folder: of the study's plan.
-        wanted: number of trials that the study is to have; None: as it was last run.
-
-    Returns:
-        Its trials, without those beyond the wanted number; None where no study was begun.
-    """
-    if not (folder / JOURNAL).is_file():
-        return None
-    try:
-        study = optuna.load_study(study_name=JOURNAL, storage=_storage(folder))
-    except KeyError:
-        return None
-    wanted = int(study.user_attrs.get(WANTED, 0)) if wanted is None else wanted
-    places = read_places(study, wanted)
-    return read_trials(places, wanted, first_start(places, study.user_attrs.get(STARTS, 0) + 1))
 
 
 def read_places(study: optuna.Study, wanted: int) -> dict[int, list[FrozenTrial]]:
@@ -132,7 +102,8 @@ def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> Trial
     )
 
 
-def _storage(folder: Path) -> JournalStorage:
+def journal_storage(folder: Path) -> JournalStorage:
+    """Open the journal of a folder."""
     return JournalStorage(_WholeLines(str(folder / JOURNAL)))
 
 
@@ -158,7 +129,7 @@ class _WholeLines(JournalFileBackend):  # type: ignore[misc]
             raise
 
 
-def _mend(journal: Path) -> None:
+def mend(journal: Path) -> None:
     """Drop what a killed driver left: Optuna's own lock, and half a line, after which Optuna could read no more."""
     for leftover in journal.parent.glob(f"{journal.name}.lock*"):
         leftover.unlink()

@@ -51,6 +51,16 @@ class StudyPlan:
     first: tuple[Mapping[str, Any], ...] = ()
     """Settings of the first trials, value by dotted path; the sampler draws those of the others."""
 
+    experiment: str = ""
+    """Its name, which sets its studies apart from others in a database."""
+    storage: str | None = field(default=None, repr=False)
+    """URL of the database that holds the study, maybe with a password; None: a journal file in the folder."""
+
+    @property
+    def name(self) -> str:
+        """Of the study in its storage: the same work has the same name."""
+        return f"{self.experiment}/{self.arm}-{self.key}"
+
     @property
     def key(self) -> str:
         """Digest of all that a trial's result depends on: not how many there are, nor what is made of them."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from brainage_ray.config.run import TrainingRun, apply_params
-from brainage_ray.errors import NoSpaceError
+from brainage_ray.errors import EngineError, NoSpaceError
 from brainage_ray.execution.results import StudyPlan, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
 from brainage_ray.training.recorder import Recorder, RunInfo, Status
@@ -94,7 +94,7 @@ class StudySession:
 
     def abandon(self) -> None:
         """Note that the trials in flight were cut off: they are put again at the next start."""
-        with suppress(NoSpaceError):  # only a note: trials that nobody closed are put again too
+        with suppress(NoSpaceError, EngineError):  # only a note: trials that nobody closed are put again too
             for trial in self._flying.values():
                 self._study.fail(trial, "interrupted", "the driver was stopped")
         self._flying.clear()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,14 +30,13 @@ from brainage_ray.execution.journal import (
     WANTED,
     first_start,
     is_answered,
-    lock_study,
-    open_study,
     read_places,
     read_trials,
 )
 from brainage_ray.execution.points import draw, grid_points
 from brainage_ray.execution.results import MACHINE, Failure, StudyPlan, StudyResult, best_of, moving_average
 from brainage_ray.execution.samplers import PLACE, make_pruner, make_sampler
+from brainage_ray.execution.storage import opened_study
 
 
 @dataclass
@@ -76,12 +75,11 @@ class Study:
 
     def __enter__(self) -> Study:
         """Lock and read the study, and put the trials of a killed driver again."""
-        self._plan.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = lock_study(self._plan.folder)
+        self._held = ExitStack()
+        search = self._plan.search
+        options = {"pruner": make_pruner(search, self._plan.run.epochs), "directions": _directions(search)}
+        self._study = self._held.enter_context(opened_study(self._plan, **options))
         try:
-            self._study = open_study(
-                self._plan.folder, make_pruner(self._plan.search, self._plan.run.epochs), _directions(self._plan.search)
-            )
             self._check_key()
             self._study.set_user_attr(WANTED, self.wanted)
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -91,13 +89,13 @@ class Study:
             self._since = first_start(self._places(), self._start)
             self._open, self._fixed = self._unanswered()
         except BaseException:
-            self._lock.release()
+            self._held.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Unlock the study."""
-        self._lock.release()
+        self._held.close()
 
     @property
     def open_places(self) -> int:

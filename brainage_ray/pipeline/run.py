@@ -47,6 +47,7 @@ def run_experiment(
     address: str | None = None,
     until: str = "report",
     progress: Progress | None = None,
+    storage: str | None = None,
 ) -> ExperimentResult | None:
     """Run an experiment, or go on with it.
 
@@ -56,6 +57,7 @@ def run_experiment(
         address: of a Ray cluster; None for one on this machine, started when it is first needed.
         until: the last stage to run.
         progress: where bars are drawn.
+        storage: URL of the database for the studies of the search; None: journal files in the workspace.
 
     Returns:
         The result, or None where the run ended before the evaluation.
@@ -64,7 +66,7 @@ def run_experiment(
         BrainageError: what failed; everything done before is kept.
     """
     check_stage(until)
-    with open_session(experiment, workspace, address, progress or Silent()) as session:
+    with open_session(experiment, workspace, address, progress or Silent(), storage) as session:
         if until != "prepare":
             check_local_weights(session)
             check_first_trials(experiment)

@@ -42,6 +42,7 @@ def study_plan(session: Session, prepared: Prepared, pretrained: Pretrained, nam
     plan = StudyPlan(
         arm=name, run=run, search=experiment.search, folder=Path(), resources=experiment.resources,
         initial=pretrained.initial(arm.backbone, arm.pretraining), first=first_trials(experiment, name, run),
+        experiment=experiment.name, storage=session.storage,
     )  # fmt: skip
     return replace(plan, folder=session.folder / "search" / f"{name}-{plan.key}")
 
@@ -61,7 +62,7 @@ def search(session: Session, prepared: Prepared, pretrained: Pretrained) -> Sear
 
 
 def _finished(plan: StudyPlan) -> StudyResult | None:
-    study = load_study_result(plan.folder, count_trials(plan))
+    study = load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name)
     return study if study is not None and study.done else None
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from brainage_ray.config import Experiment
 from brainage_ray.data import atomic_write
 from brainage_ray.errors import EngineError
-from brainage_ray.execution import Cluster
+from brainage_ray.execution import Cluster, check_storage
 from brainage_ray.pipeline.progress import EpochProgress, Fanout, Progress
 from brainage_ray.tracking import MlflowTracker
 from brainage_ray.training import RunInfo, Status
@@ -66,6 +66,8 @@ class Session:
     cluster: Cluster
     tracking: Tracking
     progress: Progress
+    storage: str | None = field(default=None, repr=False)
+    """URL of the database for the studies, maybe with a password; None: journal files."""
 
     @property
     def folder(self) -> Path:
@@ -103,16 +105,22 @@ class Session:
 
 
 @contextmanager
-def open_session(experiment: Experiment, workspace: Path, address: str | None, progress: Progress) -> Iterator[Session]:
+def open_session(
+    experiment: Experiment, workspace: Path, address: str | None, progress: Progress, storage: str | None = None
+) -> Iterator[Session]:
     """Open a session, alone in the experiment's folder; nothing heavy starts before it is needed.
 
     Raises:
-        EngineError: the workspace cannot be written, or another process runs this experiment in it.
+        ConfigError: the storage is none for studies.
+        EngineError: the workspace cannot be written, the storage not reached, or another process runs this
+            experiment in it.
     """
+    if storage is not None:
+        check_storage(storage)
     tracking = Tracking(make_tracker(experiment, workspace))
     status = "FAILED"
     with _alone(workspace / experiment.name), Cluster(address, debug="BRAINAGE_DEBUG" in os.environ) as cluster:
-        session = Session(experiment, workspace, cluster, tracking, progress)
+        session = Session(experiment, workspace, cluster, tracking, progress, storage)
         save_experiment(session)
         try:
             yield session

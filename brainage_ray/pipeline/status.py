@@ -38,9 +38,14 @@ class StatusRow:
     note: str = ""
 
 
-def read_status(experiment: Experiment, workspace: Path) -> list[StatusRow]:
-    """Return how far each stage is; a stage whose inputs are not there yet has nothing done."""
-    session = Session(experiment, workspace, Cluster(), Tracking(make_tracker(experiment, workspace)), Silent())
+def read_status(experiment: Experiment, workspace: Path, storage: str | None = None) -> list[StatusRow]:
+    """Return how far each stage is; a stage whose inputs are not there yet has nothing done.
+
+    Raises:
+        EngineError: the storage of a study cannot be read.
+    """
+    tracking = Tracking(make_tracker(experiment, workspace))
+    session = Session(experiment, workspace, Cluster(), tracking, Silent(), storage)
     return list(_rows(session))
 
 
@@ -103,7 +108,7 @@ def _search(session: Session, prepared: Prepared | None, known: Pretrained, name
     if prepared is None or (arm.pretraining and Node(arm.backbone, arm.pretraining) not in known.weights):
         return StatusRow("search", name, 0, trials_of(session.experiment, name))
     plan = study_plan(session, prepared, known, name)
-    study = load_study_result(plan.folder, count_trials(plan))
+    study = load_study_result(plan.folder, count_trials(plan), plan.storage, plan.name)
     trials = study.trials if study else ()
     done = sum(trial.state != "running" for trial in trials)
     best = min((trial.best_value for trial in trials if trial.best_value is not None), default=None)
