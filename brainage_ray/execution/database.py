@@ -111,14 +111,20 @@ def reach(database: Database) -> None:
             pass
 
 
-def open_database(database: Database) -> BaseStorage:
+@contextmanager
+def opened_database(database: Database) -> Iterator[BaseStorage]:
     """Open a database to write, with its tables; it fails at once where it does not answer.
 
     Raises:
         EngineError: it cannot be used.
     """
     with _explained(database), _making_tables(database):
-        return _cached(database)
+        _rdb(database, {"poolclass": NullPool})  # leaves no connection open where the tables are refused
+    storage = _rdb(database, {"pool_pre_ping": True}, skip_table_creation=True, skip_compatibility_check=True)
+    try:
+        yield _cached(storage)
+    finally:
+        storage.engine.dispose()
 
 
 def read_database(database: Database) -> BaseStorage | None:
@@ -132,13 +138,17 @@ def read_database(database: Database) -> BaseStorage | None:
     with _explained(database):
         if not inspect(database.engine()).has_table("studies"):
             return None
-        return _cached(database, skip_table_creation=True)
+        return _cached(_rdb(database, {"poolclass": NullPool}, skip_table_creation=True))
 
 
-def _cached(database: Database, **options: Any) -> BaseStorage:
+def _rdb(database: Database, engine: dict[str, Any], **options: Any) -> RDBStorage:
     url = database.url.render_as_string(hide_password=False)
-    engine = {"pool_pre_ping": True, "connect_args": database.options}
-    return optuna.storages.get_storage(RDBStorage(url, engine_kwargs=engine, **options))
+    return RDBStorage(url, engine_kwargs={**engine, "connect_args": database.options}, **options)
+
+
+def _cached(storage: RDBStorage) -> BaseStorage:
+    """Keep finished trials in memory."""
+    return optuna.storages.get_storage(storage)
 
 
 @contextmanager

@@ -144,11 +144,10 @@ def read_note(folder: Path) -> dict[str, str] | None:
 
 @contextmanager
 def _in_database(plan: StudyPlan, storage: str, options: dict[str, Any]) -> Iterator[optuna.Study]:
-    from brainage_ray.execution.database import PatientStorage, locked, open_database, parse_storage
+    from brainage_ray.execution.database import PatientStorage, locked, opened_database, parse_storage
 
     database, note = parse_storage(storage), read_note(plan.folder)
-    with locked(database, plan.name) as hold:
-        opened = open_database(database)
+    with locked(database, plan.name) as hold, opened_database(database) as opened:
         if note and not _holds(opened, plan.name):
             raise _lost(plan.folder, note, database)
         patient: Any = PatientStorage(opened, database, hold)
