@@ -1,45 +1,35 @@
-"""A database that holds studies: its URL, its lock, and patience with a server that is away for minutes.
+"""A database that holds studies: its URL, how it is opened, and what went wrong with it in words.
 
-One driver writes a study; others write theirs into the same database. A password is in no text that this module
-makes: neither in an error nor in what is saved.
+A password is in no text that this module makes: neither in an error nor in what is saved.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import Connection, NullPool, create_engine, inspect, text
+from sqlalchemy import NullPool, create_engine, inspect, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from brainage_ray.errors import ConfigError, EngineError, NoSpaceError
 from brainage_ray.execution.disks import network_type
 
-logger = logging.getLogger(__name__)
-
-PATIENCE_S = 300.0
-"""How long a search waits for a server that does not answer."""
-LONGEST_WAIT_S = 10.0
-"""Between two tries."""
 KINDS = "Give --storage postgresql://USER@HOST/DATABASE, sqlite:///FILE on a local disk, or none: a journal file."
 LOGIN = "See that the server runs and lets you in; the password comes from PGPASSWORD or ~/.pgpass."
 _SECRETS = ("password", "sslpassword")
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
 _ALIVE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Seconds, and tries: a connection whose other end is gone is noticed within a minute."""
-_SCHEMA = 0
+_TABLES = 0
+"""Number of the lock under which tables are made."""
 _FULL = {"SQLITE_FULL", "53100"}
 """SQLite's name and PostgreSQL's SQLSTATE of a full disk."""
 
@@ -107,7 +97,7 @@ def reach(database: Database) -> None:
         EngineError: it does not.
     """
     if database.file is None:
-        with _explained(database), database.engine().connect():
+        with explained(database), database.engine().connect():
             pass
 
 
@@ -118,7 +108,7 @@ def opened_database(database: Database) -> Iterator[BaseStorage]:
     Raises:
         EngineError: it cannot be used.
     """
-    with _explained(database), _making_tables(database):
+    with explained(database), _making_tables(database):
         _rdb(database, {"poolclass": NullPool})  # leaves no connection open where the tables are refused
     storage = _rdb(database, {"pool_pre_ping": True}, skip_table_creation=True, skip_compatibility_check=True)
     try:
@@ -135,7 +125,7 @@ def read_database(database: Database) -> BaseStorage | None:
     """
     if database.file and not database.file.is_file():  # which connecting would make
         return None
-    with _explained(database):
+    with explained(database):
         if not inspect(database.engine()).has_table("studies"):
             return None
         return _cached(_rdb(database, {"poolclass": NullPool}, skip_table_creation=True))
@@ -159,157 +149,19 @@ def _making_tables(database: Database) -> Iterator[None]:
             yield
         return
     with database.engine().connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _SCHEMA})
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _TABLES})
         yield
-
-
-@contextmanager
-def locked(database: Database, study: str) -> Iterator[Callable[[], None]]:
-    """Make a study of a database this process's own until the block ends, or the process.
-
-    Yields:
-        What makes sure that it still is.
-
-    Raises:
-        EngineError: another process has it, or the database cannot be used.
-    """
-    taken = EngineError(f"another process is at work on {study} in {database.shown}", "Wait for it, or stop it.")
-    lock = _FileLock(database, study) if database.file else _AdvisoryLock(database, study)
-    try:
-        with _explained(database):
-            lock.hold()
-    except (_TakenError, Timeout):
-        raise taken from None
-    try:
-        yield lock.hold
-    finally:
-        lock.release()
-
-
-class _TakenError(Exception):
-    """Another session has the lock: maybe that which this process lost."""
-
-
-class _FileLock:
-    def __init__(self, database: Database, study: str) -> None:
-        self._lock = FileLock(f"{database.file}.{_number(study):x}.lock", timeout=0)
-
-    def hold(self) -> None:
-        if not self._lock.is_locked:
-            self._lock.acquire()
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-class _AdvisoryLock:
-    """PostgreSQL's, which ends with the session that holds it: files' locks do not reach other machines."""
-
-    def __init__(self, database: Database, study: str) -> None:
-        self._engine, self._key = database.engine(), _number(study)
-        self._connection: Connection | None = None
-
-    def hold(self) -> None:
-        """Have the lock, or get it again after the server was away.
-
-        Raises:
-            _TakenError: another session has it.
-        """
-        if self._connection is not None:
-            try:
-                self._connection.execute(text("SELECT 1"))
-                return
-            except SQLAlchemyError:
-                self.release()
-        self._connection = self._engine.connect()
-        # the server, too, is to notice a dead machine within a minute, and not within its two hours
-        for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
-            self._connection.execute(text(f"SET tcp_keepalives_{name} = {value}"))
-        if not self._connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}):
-            self.release()
-            raise _TakenError
-
-    def release(self) -> None:
-        """Close the session."""
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
-
-
-def _number(study: str) -> int:
-    """63 bits; never the lock of the tables."""
-    return int.from_bytes(hashlib.sha256(study.encode()).digest()[:8]) >> 1 | 1
-
-
-class PatientStorage:
-    """Waits for a server that is away: what was to be written is written once it is back.
-
-    A call whose answer was lost is made again. That is safe as one process writes: attributes and values are set
-    to the same, and a trial made twice leaves one that has no place in the study, and is never counted.
-
-    Args:
-        storage: what it passes all calls to.
-        database: where that is.
-        hold: makes sure that the study is still this process's.
-    """
-
-    def __init__(self, storage: BaseStorage, database: Database, hold: Callable[[], None]) -> None:
-        self._storage, self._database, self._hold = storage, database, hold
-        self._patience = 0.0 if database.file else PATIENCE_S
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the method of that name, made patient."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        method = getattr(self._storage, name)
-        return functools.partial(self._call, method) if callable(method) else method
-
-    def _call(self, method: Any, *arguments: Any, **options: Any) -> Any:
-        began, tries = time.monotonic(), 0
-        while True:
-            try:
-                if tries or method.__name__ == "create_new_trial":
-                    self._hold()
-                answer = method(*arguments, **options)
-                break
-            except UpdateFinishedTrialError:
-                if not tries:
-                    raise
-                answer = True  # the try before had closed the trial
-                break
-            except (StorageInternalError, SQLAlchemyError, _TakenError) as error:
-                self._wait(error, began, tries)
-                tries += 1
-        if tries:
-            waited = time.monotonic() - began
-            logger.warning("The storage %s answers again after %.0f s", self._database.shown, waited)
-        return answer
-
-    def _wait(self, error: Exception, began: float, tries: int) -> None:
-        waited = time.monotonic() - began
-        if not _passes(error) or waited >= self._patience:
-            self._patience = 0.0  # what is still to be noted before the end must not wait again
-            raise _explain(error, self._database, waited) from None
-        if tries == 0:
-            problem = _reason(error, self._database)
-            logger.warning("The storage %s is away, trying again: %s", self._database.shown, problem)
-        try:
-            time.sleep(min(0.25 * 2**tries, LONGEST_WAIT_S))
-        except BaseException:
-            self._patience = 0.0
-            raise
 
 
 def _cause(error: Exception) -> BaseException:
     return error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
 
 
-def _passes(error: Exception) -> bool:
+def passes(error: Exception) -> bool:
     """Tell whether it may be over by itself."""
     cause = _cause(error)
     lost = isinstance(cause, OperationalError | InterfaceError) or getattr(cause, "connection_invalidated", False)
-    return isinstance(cause, _TakenError) or (lost and not _is_full(cause))
+    return lost and not _is_full(cause)
 
 
 def _is_full(cause: BaseException) -> bool:
@@ -317,11 +169,9 @@ def _is_full(cause: BaseException) -> bool:
     return bool(_FULL & {getattr(driver, "sqlite_errorname", None), getattr(driver, "sqlstate", None)})
 
 
-def _reason(error: Exception, database: Database) -> str:
+def reason_of(error: Exception, database: Database) -> str:
     """Say in one line what the driver said."""
     cause = _cause(error)
-    if isinstance(cause, _TakenError):
-        return "another process holds the study"
     said = str(cause.orig if isinstance(cause, DBAPIError) else cause).strip().partition("\n")[0]
     secrets = {str(database.url.password or ""), *(str(database.url.query.get(name, "")) for name in _SECRETS)}
     for secret in secrets - {""}:
@@ -329,8 +179,9 @@ def _reason(error: Exception, database: Database) -> str:
     return said
 
 
-def _explain(error: Exception, database: Database, waited: float = 0.0) -> EngineError | NoSpaceError:
-    reason = _reason(error, database)
+def explain(error: Exception, database: Database, waited: float = 0.0) -> EngineError | NoSpaceError:
+    """Make a driver's error one with a fix; `waited`: for how long it was tried again, seconds."""
+    reason = reason_of(error, database)
     if _is_full(_cause(error)):
         return NoSpaceError(f"no space is left for the storage {database.shown}", "Free some; then run again.")
     if waited >= 1:
@@ -340,11 +191,12 @@ def _explain(error: Exception, database: Database, waited: float = 0.0) -> Engin
 
 
 @contextmanager
-def _explained(database: Database) -> Iterator[None]:
+def explained(database: Database) -> Iterator[None]:
+    """Make the errors of the block's use of a database ones with a fix."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        raise _explain(error, database) from None
+        raise explain(error, database) from None
     except RuntimeError as error:  # Optuna's, of tables of another version
         problem = f"the storage {database.shown} was made by another version of Optuna: {error}"
         raise EngineError(problem, "Use that version, or a new database.") from None

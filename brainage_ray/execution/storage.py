@@ -144,7 +144,9 @@ def read_note(folder: Path) -> dict[str, str] | None:
 
 @contextmanager
 def _in_database(plan: StudyPlan, storage: str, options: dict[str, Any]) -> Iterator[optuna.Study]:
-    from brainage_ray.execution.database import PatientStorage, locked, opened_database, parse_storage
+    from brainage_ray.execution.database import opened_database, parse_storage
+    from brainage_ray.execution.patience import PatientStorage
+    from brainage_ray.execution.study_lock import locked
 
     database, note = parse_storage(storage), read_note(plan.folder)
     with locked(database, plan.name) as hold, opened_database(database) as opened:

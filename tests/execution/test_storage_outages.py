@@ -22,12 +22,13 @@ from sqlalchemy.exc import OperationalError
 
 from brainage_ray.config import TrainingRun
 from brainage_ray.errors import EngineError
-from brainage_ray.execution import Cluster, StudyPlan, load_study_result, run_study
-from brainage_ray.execution import database as databases
-from brainage_ray.execution.database import PatientStorage, locked, opened_database, parse_storage
+from brainage_ray.execution import Cluster, StudyPlan, load_study_result, patience, run_study
+from brainage_ray.execution.database import opened_database, parse_storage
+from brainage_ray.execution.patience import PatientStorage
 from brainage_ray.execution.session import StudySession
 from brainage_ray.execution.storage import find_study
 from brainage_ray.execution.study import OpenTrial, Study
+from brainage_ray.execution.study_lock import locked
 
 HERE = Path(__file__).parent
 
@@ -151,7 +152,7 @@ def test_each_step_waits_for_the_server(server: Postgres, plan: StudyPlan, step:
 def test_a_server_that_stays_away_ends_the_search_which_then_goes_on(
     server: Postgres, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(databases, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(patience, "PATIENCE_S", 1.0)
     with Study(plan) as study:
         session = StudySession(plan, study, Heard())
         finish(study, study.ask())
@@ -179,7 +180,7 @@ def test_a_lock_that_was_lost_is_taken_again(server: Postgres, plan: StudyPlan):
 
 
 def test_a_lock_that_another_took_ends_the_search(server: Postgres, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(databases, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(patience, "PATIENCE_S", 1.0)
     with Study(plan) as study:
         finish(study, study.ask())
         end_sessions(plan)
@@ -211,8 +212,10 @@ class LosesAnswers:
         if name != self._name or self.lost:
             return method
 
-        def lost(*arguments: Any, **options: Any) -> None:
-            method(*arguments, **options)
+        def lost(*arguments: Any, **options: Any) -> Any:
+            answer = method(*arguments, **options)
+            if self.lost:
+                return answer
             self.lost += 1
             raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
@@ -232,7 +235,7 @@ def test_an_answer_that_was_lost_makes_nothing_twice(plan: StudyPlan, name: str,
         flaky.append(LosesAnswers(storage, name))
         return PatientStorage(flaky[0], *rest)
 
-    monkeypatch.setattr(databases, "PatientStorage", losing)
+    monkeypatch.setattr(patience, "PatientStorage", losing)
     with Study(plan) as study:
         while (trial := study.ask()) is not None:
             finish(study, trial)
