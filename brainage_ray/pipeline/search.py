@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainage_ray.config import ArmConfig, TrainingRun
-from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_study_result, run_study
+from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_study_result, retell, run_study
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
 from brainage_ray.pipeline.runs import this_commit
@@ -53,14 +53,18 @@ def search(session: Session, prepared: Prepared, pretrained: Pretrained) -> Sear
     found = Searched({}, {})
     for name in session.experiment.arms:
         plan = study_plan(session, prepared, pretrained, name)
-        found.studies[name] = _finished(plan) or _run(session, plan)
+        found.studies[name] = _finished(session, plan) or _run(session, plan)
         found.selected[name] = select(name, found.studies[name])
     return found
 
 
-def _finished(plan: StudyPlan) -> StudyResult | None:
+def _finished(session: Session, plan: StudyPlan) -> StudyResult | None:
     study = load_study_result(plan.folder, count_trials(plan))
-    return study if study is not None and study.done else None
+    if study is None or not study.done:
+        return None
+    if session.tracking.behind:
+        retell(plan, session.tracking)
+    return study
 
 
 def _run(session: Session, plan: StudyPlan) -> StudyResult:
