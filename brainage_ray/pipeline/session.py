@@ -20,7 +20,6 @@ from brainage_ray.pipeline.progress import EpochProgress, Fanout, Progress
 from brainage_ray.tracking import MlflowTracker
 from brainage_ray.training import RunInfo, Status
 
-
 MARK = "mlflow.behind"
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from engine_plans import LR_RANGE, make_plan
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from training_stores import make_run
 
 from brainage_ray.config import TrainingRun
+from brainage_ray.data import SliceStore
 from brainage_ray.execution import Cluster, StudyPlan, load_study_result, retell, run_study
 from brainage_ray.execution.journal import JOURNAL
 from brainage_ray.tracking import MlflowTracker
 from brainage_ray.tracking.client import KEY_TAG, KIND_TAG, all_runs, open_client, store_uri
 
+EpochSource = Callable[[TrainingRun], Iterator[dict[str, float]]]
 TRIALS, EPOCHS = 6, 4
 EXPERIMENT = "survival"
 HERE = Path(__file__).parent
@@ -35,7 +39,7 @@ def plan_in(folder: Path, **search: Any) -> StudyPlan:
     return make_plan(folder, LR_RANGE, epochs=EPOCHS, **{**defaults, **search})
 
 
-def source() -> Callable[[TrainingRun], Iterator[dict[str, float]]]:
+def source() -> EpochSource:
     """A training of some milliseconds with a checkpoint after each epoch.
 
     Before it trains an epoch it does what the file "orders/<trial>-<epoch>" of the study says, once. Its functions are
@@ -63,6 +67,32 @@ def source() -> Callable[[TrainingRun], Iterator[dict[str, float]]]:
                 train_epoch(study, f"{trial}-{epoch}", checkpoint)
             value = value_of(run, epoch, study / "orders" / f"{trial}-{epoch}.nan")
             yield {"validation_mae": value, "train_loss": value / 2}
+
+    return epochs
+
+
+def real_plan(folder: Path, store: Path) -> StudyPlan:
+    """A plan of as many trials and epochs that trains on a store."""
+    run = make_run(SliceStore.open(store), folder, {"max_epochs": EPOCHS}, keep_weights=False)
+    return replace(plan_in(folder), run=run)
+
+
+def counted() -> EpochSource:
+    """The real training, which notes each epoch that it trains as `source` does."""
+
+    def epochs(run: TrainingRun) -> Iterator[dict[str, float]]:
+        import torch
+
+        from brainage_ray.training import epochs as real_epochs
+
+        checkpoint, done = run.folder / "checkpoint.pt", 0
+        if checkpoint.exists():
+            done = len(torch.load(checkpoint, weights_only=True)["curve"])
+        for epoch, metrics in enumerate(real_epochs(run), 1):
+            if epoch > done:
+                with (run.folder.parents[2] / "trained").open("a") as file:
+                    file.write(f"{run.folder.parent.name}-{epoch}\n")
+            yield metrics
 
     return epochs
 
@@ -105,30 +135,39 @@ def give_orders(plan: StudyPlan, **orders: str) -> None:
 
 
 def main() -> None:
-    """The command line with one study in place of its commands: folder, sampler, the cluster's address, MLflow's."""
+    """The command line with one study in place of its commands: folder, sampler, addresses of the cluster and MLflow.
+
+    With the folder of a store it trains for real.
+    """
     command_line = importlib.import_module("brainage_ray.cli.main")  # the package has a function of that name
     command_line.app = study_command
     command_line.main()
 
 
 def study_command(arguments: list[str], **_: Any) -> None:
-    folder, sampler, address, uri = Path(arguments[0]), *arguments[1:]
+    folder, sampler, address, uri, store = Path(arguments[0]), *arguments[1:]
+    plan, epochs = plan_in(folder, sampler=sampler), source()
+    if store:
+        plan, epochs = real_plan(folder, Path(store)), counted()
     tracker = MlflowTracker(folder, EXPERIMENT, uri=uri or None, interval_s=0.2)
     with tracker, Cluster(address) as cluster:
-        retell_or_run(cluster, plan_in(folder, sampler=sampler), tracker)
+        retell_or_run(cluster, plan, tracker, epochs)
 
 
-def retell_or_run(cluster: Cluster, plan: StudyPlan, tracker: MlflowTracker) -> None:
+def retell_or_run(cluster: Cluster, plan: StudyPlan, tracker: MlflowTracker, epochs: EpochSource) -> None:
     result = load_study_result(plan.folder, TRIALS)
     if result is not None and result.done:
         retell(plan, tracker)
     else:
-        run_study(cluster, plan, tracker, source())
+        run_study(cluster, plan, tracker, epochs)
 
 
-def start_driver(folder: Path, sampler: str, address: str, uri: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "import survival_plans; survival_plans.main()", str(folder), sampler, address, uri]
-    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+def start_driver(
+    folder: Path, sampler: str, address: str, uri: str = "", store: Path | str = ""
+) -> subprocess.Popen[str]:
+    code = "import survival_plans; survival_plans.main()"
+    command = [sys.executable, "-c", code, str(folder), sampler, address, uri, str(store)]
+    path = os.pathsep.join([str(HERE), str(HERE.parent / "training"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

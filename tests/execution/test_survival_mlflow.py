@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from conftest import Machines
 from survival_plans import check, give_orders, plan_in, start_driver, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -57,10 +56,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-def test_a_server_that_is_gone_for_a_while(machines: Machines, tmp_path: Path, server: Server):
+def test_a_server_that_is_gone_for_a_while(address: str, tmp_path: Path, server: Server):
     plan = plan_in(tmp_path)
     give_orders(plan, t1_2="wait", t3_1="wait", t5_4="wait")
-    driver = start_driver(tmp_path, "random", machines.address, server.uri)
+    driver = start_driver(tmp_path, "random", address, server.uri)
 
     def reached(order: str) -> None:
         wait_until((plan.folder / "orders" / f"{order}.obeyed").exists, driver)
@@ -81,7 +80,7 @@ def test_a_server_that_is_gone_for_a_while(machines: Machines, tmp_path: Path, s
     assert driver.returncode == 0
     assert "were not written to MLflow" in errors
     server.start()
-    driver = start_driver(tmp_path, "random", machines.address, server.uri)
+    driver = start_driver(tmp_path, "random", address, server.uri)
     _, errors = driver.communicate()
     assert (driver.returncode, errors) == (0, "")
     check(plan, tmp_path, extra=0, uri=server.uri)
