@@ -26,7 +26,8 @@ def main() -> None:
     """Run the command line.
 
     Exit 0 when done, 2 for what the user wrote, 1 for what failed, 3 for data that leak; 130 after Ctrl-C, 143 after
-    SIGTERM and 129 after SIGHUP, which do the same.
+    SIGTERM and 129 after SIGHUP, which do the same. A second signal ends the command at once; what was finished is on
+    the disk by then.
     """
     signals = _take_signals()
     arguments = sys.argv[1:]
@@ -59,12 +60,20 @@ def _account(error: BaseException, signals: list[int]) -> tuple[str, int]:
 def _take_signals() -> list[int]:
     """Make SIGTERM and SIGHUP do what Ctrl-C does; return a list of those that will have come."""
     came: list[int] = []
+    stopping: list[int] = []
 
     def interrupt(number: int, frame: Any) -> None:
         came.append(number)
         signal.raise_signal(signal.SIGINT)  # to whoever listens to that now
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that starts it with "&" has it ignored
+    def stop(number: int, frame: Any) -> None:
+        if stopping:  # what the first one began takes too long for somebody
+            os.write(2, b"brainage: Stopped at once. What is done is kept: the same command goes on from here.\n")
+            os._exit(128 + came[0] if came else INTERRUPTED)
+        stopping.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)  # also where a script that starts it with "&" has it ignored
     signal.signal(signal.SIGTERM, interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, interrupt)

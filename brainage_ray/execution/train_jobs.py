@@ -122,6 +122,8 @@ class JobLedger:
             return
         for index, fit in done.items():
             self.hear((index, "started", None))
+            for epoch, metrics in enumerate(fit.curve, 1):
+                self.hear((index, "epoch", (epoch, metrics)))
             self.hear((index, "finished", fit.model_dump_json()))
 
     def hear(self, event: Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ray import tune
 
 from brainage_ray.config.run import TrainingRun
+from brainage_ray.data.files import no_space
 from brainage_ray.errors import NoSpaceError, TrialFailed
 from brainage_ray.execution.results import best_of
 from brainage_ray.execution.trial_files import keep_best
@@ -48,7 +50,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             raise RuntimeError(self._damaged)
         start = perf_counter()
         try:
-            report = self._train_epoch()
+            with no_space(self._runs[0].folder):
+                report = self._train_epoch()
         except NoSpaceError as error:
             report = {"failure": "full", "reason": str(error), "done": True}
         except Exception as error:
@@ -113,9 +116,8 @@ def _default_source() -> EpochSource:
 
 def _out_of_memory(error: Exception) -> bool:
     """Tell whether the GPU's memory was too small: its other users may have left less of it than there is."""
-    import torch
-
-    return isinstance(error.__cause__, torch.OutOfMemoryError)
+    torch = sys.modules.get("torch")  # to load it here would take seconds
+    return torch is not None and isinstance(error.__cause__, torch.OutOfMemoryError)
 
 
 def merge_metrics(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:

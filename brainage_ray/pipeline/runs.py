@@ -10,7 +10,7 @@ from typing import Any
 from brainage_ray.config import FitResult, RefitConfig, SegmentationPretraining, TrainingRun
 from brainage_ray.data import code_version
 from brainage_ray.execution import Job, run_training_jobs
-from brainage_ray.pipeline.session import Session
+from brainage_ray.pipeline.session import Session, Tracking
 from brainage_ray.training import read_result
 
 
@@ -56,4 +56,15 @@ def train_all(
         with session.bar(name, sum(epochs.values()), "epochs"):
             fits = [*run_training_jobs(session.cluster, jobs, config.workers, config.parallel,
                                        session.experiment.resources, session.recorder(epochs))]  # fmt: skip
+    elif session.tracking.behind:
+        for job, fit in zip(jobs, fits, strict=True):
+            _retell(session.tracking, job, fit)
     return {fit.key: fit for fit in fits if fit is not None}
+
+
+def _retell(tracking: Tracking, job: Job, fit: FitResult | None) -> None:
+    if fit is not None:
+        tracking.started(job.info)
+        for epoch, metrics in enumerate(fit.curve, 1):
+            tracking.epoch(fit.key, epoch, metrics)
+        tracking.finished(fit.key, "complete", {"epochs": len(fit.curve), "total_seconds": fit.seconds})

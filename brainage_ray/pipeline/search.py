@@ -7,7 +7,7 @@ from pathlib import Path
 
 from brainage_ray.config import ArmConfig, Experiment, TrainingRun
 from brainage_ray.evaluation.choice import Verdict
-from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_plan_result, run_study
+from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_plan_result, retell, run_study
 from brainage_ray.pipeline.finalists import finalist_plan
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
@@ -78,18 +78,21 @@ def search(session: Session, prepared: Prepared, pretrained: Pretrained) -> Sear
     found = Searched()
     for name in session.experiment.arms:
         plan = study_plan(session, prepared, pretrained, name)
-        study = _finished(plan) or _run(session, plan, f"search {name}")
+        study = _finished(session, plan) or _run(session, plan, f"search {name}")
         last = finalist_plan(plan, study)
-        again = None if last is None else _finished(last) or _run(session, last, f"finalists {name}")
+        again = None if last is None else _finished(session, last) or _run(session, last, f"finalists {name}")
         found.add(plan, study, again)
     return found
 
 
-def _finished(plan: StudyPlan) -> StudyResult | None:
+def _finished(session: Session, plan: StudyPlan) -> StudyResult | None:
     study = load_plan_result(plan)
     # one that came to nothing goes to run_study, which says what to do
-    finished = study is not None and study.done and any(trial.state == "complete" for trial in study.trials)
-    return study if finished else None
+    if study is None or not study.done or not any(trial.state == "complete" for trial in study.trials):
+        return None
+    if session.tracking.behind:
+        retell(plan, session.tracking)
+    return study
 
 
 def _run(session: Session, plan: StudyPlan, name: str) -> StudyResult:

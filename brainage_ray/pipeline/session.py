@@ -20,13 +20,22 @@ from brainage_ray.pipeline.progress import EpochProgress, Fanout, Progress
 from brainage_ray.tracking import MlflowTracker
 from brainage_ray.training import RunInfo, Status
 
+MARK = "mlflow.behind"
+
 
 class Tracking:
-    """The MLflow tracker, made at the first event: a run in which all is done already never loads MLflow."""
+    """The MLflow tracker, made at the first event: a run in which all is done already never loads MLflow.
 
-    def __init__(self, make: Callable[[], MlflowTracker]) -> None:
-        self._make = make
+    Args:
+        make: the tracker.
+        mark: a file that is there while MLflow may lack something: from the tracker's start until it has written all.
+    """
+
+    def __init__(self, make: Callable[[], MlflowTracker], mark: Path | None = None) -> None:
+        self._make, self._mark = make, mark
         self._tracker: MlflowTracker | None = None
+        self.behind = mark is not None and mark.is_file()
+        """Whether an earlier start was killed, or lost events to a server that was down: what is done is told again."""
         self.tags: dict[str, str] = {}
         """Of every run, once the tracker is made."""
 
@@ -34,6 +43,8 @@ class Tracking:
     def tracker(self) -> MlflowTracker:
         """The tracker itself."""
         if self._tracker is None:
+            if self._mark is not None:
+                self._mark.touch()
             self._tracker = self._make()
             self._tracker.tag(self.tags)
         return self._tracker
@@ -52,8 +63,8 @@ class Tracking:
 
     def close(self, status: str) -> None:
         """Close the tracker if it was made: MLflow's FINISHED, FAILED or KILLED."""
-        if self._tracker is not None:
-            self._tracker.close(status)
+        if self._tracker is not None and self._tracker.close(status) == 0 and self._mark is not None:
+            self._mark.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ def open_session(
     """
     if storage is not None:
         check_storage(storage)
-    tracking = Tracking(make_tracker(experiment, workspace))
+    tracking = Tracking(make_tracker(experiment, workspace), workspace / experiment.name / MARK)
     status = "FAILED"
     with _alone(workspace / experiment.name), Cluster(address, debug="BRAINAGE_DEBUG" in os.environ) as cluster:
         session = Session(experiment, workspace, cluster, tracking, progress, storage)

@@ -75,12 +75,13 @@ class Run:
         An epoch counts once, however often it is trained after restarts; a number about the whole run counts
         again where it changed.
         """
-        logged = self.logged or {}
+        logged = dict(self.logged or {})
         for point in self.points:
             for name, number in point.metrics.items():
                 metric, value = clean_name(name), float(number)
                 old = logged.get((metric, point.epoch))
                 if old is None or (point.epoch == 0 and not _same(old, value)):
+                    logged[metric, point.epoch] = value  # a trial that was lost at once may have told it twice already
                     yield metric, value, point.time_ms, point.epoch
 
 

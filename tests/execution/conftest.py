@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ sys.path.append(str(Path(__file__).parent.parent / "training"))
 from training_stores import age_store
 
 from brainage_ray.data import SliceStore
+from brainage_ray.execution import Cluster
 
 
 @pytest.fixture
@@ -30,32 +29,9 @@ def ages(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
     return age_store(tmp_path_factory.mktemp("ages") / "store", {"train": train, "validation": train[1::4]})
 
 
-class Machines:
-    """A cluster of several raylets; a head without CPUs and one node of two at first."""
+@pytest.fixture
+def address(cluster: Cluster) -> str:
+    """Where the tests' cluster listens, for drivers of their own."""
+    import ray
 
-    def __init__(self, folder: Path) -> None:
-        script = Path(__file__).parent / "survival_cluster.py"
-        self._process = subprocess.Popen(
-            [sys.executable, str(script), str(folder)], env={**os.environ, "RAY_TMPDIR": str(folder)},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        self.address = self._process.stdout.readline().strip()
-
-    def do(self, what: str) -> None:
-        """Add a node, or remove the oldest."""
-        self._process.stdin.write(f"{what}\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "done\n"
-
-    def close(self) -> None:
-        """End the cluster."""
-        self._process.communicate(timeout=60)
-
-
-@pytest.fixture(scope="session")
-def machines() -> Iterator[Machines]:
-    """One cluster for all tests of a session that end drivers or nodes."""
-    with tempfile.TemporaryDirectory(prefix="bk", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        machines = Machines(Path(folder))
-        yield machines
-        machines.close()
+    return str(ray.get_runtime_context().gcs_address)

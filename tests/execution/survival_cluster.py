@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Start a head without CPUs and a node of two; "add" starts another, "remove" takes the oldest away."""
+    (Path(sys.argv[1]) / "ray").mkdir()  # for the note of Ray's where this cluster is
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "temp_dir": sys.argv[1], "include_dashboard": False},
+        head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": f"{sys.argv[1]}/ray"},
     )
     nodes = [cluster.add_node(num_cpus=2)]
-    print(cluster.address, flush=True)
+    say(cluster.address)
     for line in sys.stdin:
         if line.strip() == "add":
             nodes.append(cluster.add_node(num_cpus=2))
         else:
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
-        print("done", flush=True)
+        say("done")
     cluster.shutdown()
 
 

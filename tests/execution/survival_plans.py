@@ -1,7 +1,8 @@
-"""Studies to be disturbed: a training that keeps checkpoints and obeys orders, its driver, and what was left at the end."""
+"""Studies to be disturbed: a training that keeps checkpoints and obeys orders, its driver, what is left at the end."""
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,17 @@ from engine_plans import LR_RANGE, make_plan
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from training_stores import make_run
 
 from brainage_ray.config import TrainingRun
+from brainage_ray.data import SliceStore
 from brainage_ray.execution import Cluster, StudyPlan, load_study_result, retell, run_study
 from brainage_ray.execution.journal import JOURNAL
 from brainage_ray.tracking import MlflowTracker
 from brainage_ray.tracking.client import KEY_TAG, KIND_TAG, all_runs, open_client, store_uri
 
-TRIALS, EPOCHS = 8, 4
+EpochSource = Callable[[TrainingRun], Iterator[dict[str, float]]]
+TRIALS, EPOCHS = 6, 4
 EXPERIMENT = "survival"
 HERE = Path(__file__).parent
 
@@ -34,52 +39,90 @@ def plan_in(folder: Path, **search: Any) -> StudyPlan:
     return make_plan(folder, LR_RANGE, epochs=EPOCHS, **{**defaults, **search})
 
 
-def source() -> Callable[[TrainingRun], Iterator[dict[str, float]]]:
+def source() -> EpochSource:
     """A training of some milliseconds with a checkpoint after each epoch.
 
-    Before it trains an epoch it does what the file "orders/<trial>-<epoch>" of the study says, once.
+    Before it trains an epoch it does what the file "orders/<trial>-<epoch>" of the study says, once. Its functions are
+    nested so that they are pickled whole: the workers cannot import this module.
     """
+    obey, value_of = _obey(), _value_of()
 
+    def train_epoch(study: Path, name: str, checkpoint: Path) -> None:
+        import time
+
+        if (order := study / "orders" / name).exists():
+            obey(order)
+        time.sleep(0.01)
+        with (study / "trained").open("a") as file:
+            file.write(f"{name}\n")
+        checkpoint.with_suffix(".new").write_text(name.split("-")[1])
+        checkpoint.with_suffix(".new").replace(checkpoint)
+
+    def epochs(run: TrainingRun) -> Iterator[dict[str, float]]:
+        study, trial, checkpoint = run.folder.parents[2], run.folder.parent.name, run.folder / "checkpoint"
+        run.folder.mkdir(parents=True, exist_ok=True)
+        done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        for epoch in range(1, run.epochs + 1):
+            if epoch > done:
+                train_epoch(study, f"{trial}-{epoch}", checkpoint)
+            value = value_of(run, epoch, study / "orders" / f"{trial}-{epoch}.nan")
+            yield {"validation_mae": value, "train_loss": value / 2}
+
+    return epochs
+
+
+def real_plan(folder: Path, store: Path) -> StudyPlan:
+    """A plan of as many trials and epochs that trains on a store."""
+    run = make_run(SliceStore.open(store), folder, {"max_epochs": EPOCHS}, keep_weights=False)
+    return replace(plan_in(folder), run=run)
+
+
+def counted() -> EpochSource:
+    """The real training, which notes each epoch that it trains as `source` does."""
+
+    def epochs(run: TrainingRun) -> Iterator[dict[str, float]]:
+        import torch
+
+        from brainage_ray.training import epochs as real_epochs
+
+        checkpoint, done = run.folder / "checkpoint.pt", 0
+        if checkpoint.exists():
+            done = len(torch.load(checkpoint, weights_only=True)["curve"])
+        for epoch, metrics in enumerate(real_epochs(run), 1):
+            if epoch > done:
+                with (run.folder.parents[2] / "trained").open("a") as file:
+                    file.write(f"{run.folder.parent.name}-{epoch}\n")
+            yield metrics
+
+    return epochs
+
+
+def _obey() -> Callable[[Path], None]:
     def obey(order: Path) -> None:
         import os
         import signal
         import time
 
         what = order.read_text()
-        order.rename(order.with_suffix(".obeyed"))
+        order.rename(order.with_suffix(".nan" if what == "nan" else ".obeyed"))
         if what == "raise":
             raise OSError("the store is gone")
         if what == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if what == "wait":
-            while not order.with_suffix(".go").exists():
-                time.sleep(0.01)
-        if what == "hang":
-            time.sleep(10_000)
+        while what == "hang" or (what == "wait" and not order.with_suffix(".go").exists()):
+            time.sleep(0.01)
 
-    def epochs(run: TrainingRun) -> Iterator[dict[str, float]]:
+    return obey
+
+
+def _value_of() -> Callable[[TrainingRun, int, Path], float]:
+    def value_of(run: TrainingRun, epoch: int, diverges: Path) -> float:
         import math
-        import time
 
-        study, trial, checkpoint = run.folder.parents[2], run.folder.parent.name, run.folder / "checkpoint"
-        run.folder.mkdir(parents=True, exist_ok=True)
-        done = int(checkpoint.read_text()) if checkpoint.exists() else 0
-        for epoch in range(1, run.epochs + 1):
-            order = study / "orders" / f"{trial}-{epoch}"
-            value = 3 + abs(math.log10(run.training.optimizer.lr) + 3) + 1 / epoch
-            if epoch > done:
-                if order.exists() and order.read_text() == "nan":
-                    value = math.nan
-                elif order.exists():
-                    obey(order)
-                time.sleep(0.01)
-                with (study / "trained").open("a") as file:
-                    file.write(f"{trial}-{epoch}\n")
-                checkpoint.with_suffix(".new").write_text(str(epoch))
-                checkpoint.with_suffix(".new").replace(checkpoint)
-            yield {"validation_mae": value, "train_loss": value / 2}
+        value = 3 + abs(math.log10(run.training.optimizer.lr) + 3) + 1 / epoch
+        return math.nan if diverges.exists() else value
 
-    return epochs
+    return value_of
 
 
 def give_orders(plan: StudyPlan, **orders: str) -> None:
@@ -92,42 +135,48 @@ def give_orders(plan: StudyPlan, **orders: str) -> None:
 
 
 def main() -> None:
-    """The driver: folder, sampler, address of the cluster, and the server of MLflow."""
-    import signal
+    """The command line with one study in place of its commands: folder, sampler, addresses of the cluster and MLflow.
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests with "&" has it ignored
-    folder, sampler, address, uri = sys.argv[1:]
-    plan = plan_in(Path(folder), sampler=sampler)
-    with (
-        MlflowTracker(Path(folder), EXPERIMENT, uri=uri or None, interval_s=0.2) as tracker,
-        Cluster(address) as cluster,
-    ):
-        retell_or_run(cluster, plan, tracker)
+    With the folder of a store it trains for real.
+    """
+    command_line = importlib.import_module("brainage_ray.cli.main")  # the package has a function of that name
+    command_line.app = study_command
+    command_line.main()
 
 
-def retell_or_run(cluster: Cluster, plan: StudyPlan, tracker: MlflowTracker) -> None:
+def study_command(arguments: list[str], **_: Any) -> None:
+    folder, sampler, address, uri, store = Path(arguments[0]), *arguments[1:]
+    plan, epochs = plan_in(folder, sampler=sampler), source()
+    if store:
+        plan, epochs = real_plan(folder, Path(store)), counted()
+    tracker = MlflowTracker(folder, EXPERIMENT, uri=uri or None, interval_s=0.2)
+    with tracker, Cluster(address) as cluster:
+        retell_or_run(cluster, plan, tracker, epochs)
+
+
+def retell_or_run(cluster: Cluster, plan: StudyPlan, tracker: MlflowTracker, epochs: EpochSource) -> None:
     result = load_study_result(plan.folder, TRIALS)
     if result is not None and result.done:
         retell(plan, tracker)
     else:
-        run_study(cluster, plan, tracker, source())
+        run_study(cluster, plan, tracker, epochs)
 
 
-def start_driver(folder: Path, sampler: str, address: str, uri: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "import survival_plans; survival_plans.main()", str(folder), sampler, address, uri]
-    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+def start_driver(
+    folder: Path, sampler: str, address: str, uri: str = "", store: Path | str = ""
+) -> subprocess.Popen[str]:
+    code = "import survival_plans; survival_plans.main()"
+    command = [sys.executable, "-c", code, str(folder), sampler, address, uri, str(store)]
+    path = os.pathsep.join([str(HERE), str(HERE.parent / "training"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def wait_until(condition: Callable[[], Any], driver: subprocess.Popen[str] | None = None) -> Any:
-    while True:  # the test's own time limit ends it
-        if found := condition():
-            return found
-        if driver is not None and driver.poll() is not None:
-            return None
+def wait_until(condition: Callable[[], Any], driver: subprocess.Popen[str]) -> None:
+    while not condition():  # the test's own time limit ends it
+        assert driver.poll() is None, driver.communicate()
         time.sleep(0.01)
 
 
