@@ -30,7 +30,8 @@ def run(path: Path, overrides: Sequence[str], workspace: Path, address: str | No
         console.print(f"Done up to {until}. Go on with: {rest}", markup=False, highlight=False, soft_wrap=True)
         return
     console.print(results_table(result))
-    arm = result.winner
+    console.print(result.verdict, markup=False, highlight=False)
+    arm = result.champion
     console.print(f"Chosen on validation: {arm}.  brainage pull {experiment.name}/{arm} --to checkpoints/",
                   markup=False, highlight=False)  # fmt: skip
     if result.page is not None:

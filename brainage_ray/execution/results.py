@@ -39,7 +39,7 @@ class StudyPlan:
     """The search of one arm."""
 
     arm: str
-    """Name of the arm; the trials' runs are below "<arm>/study"."""
+    """Name of the arm; the trials' runs are below "<arm>/study", or "<arm>/finalists"."""
     run: TrainingRun
     """What every trial starts from: the arm's backbone, the experiment's training."""
     search: SearchConfig
@@ -50,6 +50,8 @@ class StudyPlan:
     """Weights that repeat i of a trial starts from, i modulo their number; none: as `run` says."""
     first: tuple[Mapping[str, Any], ...] = ()
     """Settings of the first trials, value by dotted path; the sampler draws those of the others."""
+    kind: Literal["trial", "finalist"] = "trial"
+    """What its trials are called."""
 
     @property
     def key(self) -> str:

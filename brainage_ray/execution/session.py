@@ -124,7 +124,8 @@ def trial_key(plan: StudyPlan, number: int) -> str:
 
 def trial_info(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> RunInfo:
     """Describe a trial to its listeners."""
-    return RunInfo(trial_key(plan, number), f"trial-{number:03d}", "trial", f"{plan.arm}/study", params)
+    group = "study" if plan.kind == "trial" else "finalists"
+    return RunInfo(trial_key(plan, number), f"{plan.kind}-{number:03d}", "trial", f"{plan.arm}/{group}", params)
 
 
 def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[TrainingRun]:

@@ -5,7 +5,7 @@ where they are installed (5 s on a laptop), so that only building a network pays
 """
 
 from brainage_ray.models.backbone import Backbone
-from brainage_ray.models.build import build_age_model, build_backbone, build_segmentation_model
+from brainage_ray.models.build import build_age_model, build_backbone, build_segmentation_model, count_weights
 from brainage_ray.models.heads import AgeModel
 from brainage_ray.models.segmentation import SegmentationModel
 from brainage_ray.models.transfer import TransferReport, adapt_stem, load_encoder
@@ -20,6 +20,7 @@ __all__ = [
     "build_age_model",
     "build_backbone",
     "build_segmentation_model",
+    "count_weights",
     "fetch_weights",
     "load_encoder",
     "load_state",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from brainage_ray.config import BackboneConfig, TrainingConfig, UNetConfig
 from brainage_ray.models import resnet, unet
 from brainage_ray.models.backbone import Backbone, scaled
@@ -24,6 +26,13 @@ def build_age_model(config: BackboneConfig, training: TrainingConfig) -> AgeMode
     """
     backbone = build_backbone(config, in_channels=1)
     return AgeModel(backbone, training.dropout, training.slice_position, pool_all=training.pooling == "all")
+
+
+def count_weights(config: BackboneConfig, training: TrainingConfig) -> int:
+    """Return how many weights an age model has; none is drawn."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        model = build_age_model(config, training)
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def build_segmentation_model(config: BackboneConfig, in_channels: int = 4, classes: int = 4) -> SegmentationModel:

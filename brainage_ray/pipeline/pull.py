@@ -18,7 +18,7 @@ def pull(name: str, to: Path, workspace: Path) -> ModelFolder:
     """Copy the models of an arm, and check them.
 
     Args:
-        name: EXPERIMENT/ARM, or EXPERIMENT for the arm that won on validation.
+        name: EXPERIMENT/ARM, or EXPERIMENT for the arm that was chosen on validation.
         to: folder to fill: new, empty, or holding a model, which is replaced.
         workspace: where the experiment ran.
 
@@ -27,7 +27,7 @@ def pull(name: str, to: Path, workspace: Path) -> ModelFolder:
         WeightsError: what came is not what was stored.
     """
     experiment, _, arm = name.partition("/")
-    arm = arm or _winner(experiment, workspace)
+    arm = arm or _champion(experiment, workspace)
     if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / MODEL_FILE).is_file())):
         raise ConfigError(f"--to {to} is there already and holds no model", "Name a new folder.")
     disk = next(folder for folder in [to.absolute(), *to.absolute().parents] if folder.is_dir())
@@ -64,7 +64,7 @@ def _known(workspace: Path, experiment: str) -> str:
     return f"There are {', '.join(near or names)}." if names else ""
 
 
-def _winner(experiment: str, workspace: Path) -> str:
+def _champion(experiment: str, workspace: Path) -> str:
     path = workspace / experiment / RESULTS
     if not path.is_file():
         known = ", ".join(sorted(found.parent.name for found in workspace.glob(f"*/{RESULTS}")))
@@ -72,4 +72,5 @@ def _winner(experiment: str, workspace: Path) -> str:
             f"There are no results of {experiment} in {workspace}",
             f"Finished here: {known}." if known else "Run it first: brainage run EXPERIMENT.",
         )
-    return str(json.loads(path.read_text())["winner"])
+    results = json.loads(path.read_text())
+    return str(results.get("champion") or results["winner"])  # as older files call it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 from brainage_ray.config.base import digest
 from brainage_ray.data import atomic_write, code_version
 from brainage_ray.evaluation.analysis import Analysis
+from brainage_ray.evaluation.choice import Verdict
 from brainage_ray.evaluation.summary import Summary
 from brainage_ray.pipeline.evaluate import write_table
 from brainage_ray.pipeline.model_folder import write_model_folder
@@ -21,7 +22,6 @@ from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
 from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.search import Searched
-from brainage_ray.pipeline.select import winner
 from brainage_ray.pipeline.session import Session
 from brainage_ray.tracking import has_models
 
@@ -40,6 +40,8 @@ class Results:
     prepared: Prepared
     pretrained: Pretrained
     searched: Searched
+    verdict: Verdict
+    """Whether one arm is better than the others on the validation split."""
     models: Sequence[FittedModel]
     predictions: pd.DataFrame
     summary: Summary
@@ -51,16 +53,13 @@ class Results:
         """All statistics beyond the summary."""
         return self.statistics(self)
 
-    @property
-    def winner(self) -> str:
-        """The arm with the lowest validation MAE."""
-        return winner(self.searched.selected)
-
     def to_json(self, experiment: str) -> dict[str, Any]:
         """Return the content of results.json."""
         return {
             "experiment": experiment,
-            "winner": self.winner,
+            "champion": self.verdict.champion,
+            "winner": self.verdict.winner,
+            "verdict": asdict(self.verdict),
             "selected": {arm: chosen.to_json() for arm, chosen in self.searched.selected.items()},
             "summary": self.summary.to_json(),
             "models": [
@@ -93,7 +92,7 @@ def publish(session: Session, results: Results) -> bool:
     for arm in session.experiment.arms:
         _publish_arm(session, results, arm)
     tracker = session.tracking.tracker
-    tracker.tag({"winner": results.winner})
+    tracker.tag({"champion": results.verdict.champion, "verdict": results.verdict.sentence})
     tracker.log_files(session.folder / PREDICTIONS)
     tracker.log_files(session.folder / ANALYSIS)
     tracked = tracker.flush(MODELS_TIMEOUT_S)  # what MLflow did not get is published again by the next start
@@ -116,8 +115,10 @@ def _publish_arm(session: Session, results: Results, arm: str) -> None:
     summary = results.summary.arm(arm)
     tracker = session.tracking.tracker
     tracker.log_models(arm, folder, digest(described.to_json()))
+    chosen = results.searched.selected[arm]
     numbers = {
-        "validation_mae": results.searched.selected[arm].validation_mae,
+        "validation_mae": chosen.validation_mae,
+        "search_validation_mae": chosen.search_mae,
         "test_mae_mean": summary.mae.mean_years,
         "test_mae_sd": summary.mae.sd_years,
     }

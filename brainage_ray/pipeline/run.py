@@ -30,11 +30,13 @@ class ExperimentResult:
 
     experiment: str
     folder: Path
-    winner: str
-    """The arm with the lowest validation MAE."""
+    champion: str
+    """The arm that is taken where one is wanted: chosen on the validation split."""
+    verdict: str
+    """Whether it is better than the other arms there, as a sentence."""
     summary: Summary
     validation_mae: Mapping[str, float]
-    """Of each arm's chosen trial, years."""
+    """Of each arm's chosen settings, years; over fresh seeds where its finalists were trained again."""
     page: Path | None
     """report/index.html; None where the run ended before the report."""
     leak: str = ""
@@ -83,10 +85,18 @@ def run_experiment(
             return None
         predictions, summary = evaluate(session, prepared, models)
         statistics = partial(analyse_results, session)
-        results = Results(prepared, pretrained, searched, models, predictions, summary, statistics)
+        verdict = searched.judge(experiment)
+        results = Results(prepared, pretrained, searched, verdict, models, predictions, summary, statistics)
         new = publish(session, results)
         page = make_page(session, results, again=new) if until == "report" else None
         validation = {arm: chosen.validation_mae for arm, chosen in searched.selected.items()}
         return ExperimentResult(
-            experiment.name, session.folder, results.winner, summary, validation, page, prepared.audit.leak_sentence
+            experiment.name,
+            session.folder,
+            verdict.champion,
+            verdict.sentence,
+            summary,
+            validation,
+            page,
+            prepared.audit.leak_sentence,
         )

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from brainage_ray.config import ArmConfig, TrainingRun
+from brainage_ray.config import ArmConfig, Experiment, TrainingRun
+from brainage_ray.evaluation.choice import Verdict
 from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_study_result, run_study
+from brainage_ray.pipeline.finalists import finalist_plan
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
 from brainage_ray.pipeline.runs import this_commit
 from brainage_ray.pipeline.select import Selected, select
 from brainage_ray.pipeline.session import Session
 from brainage_ray.pipeline.starting_points import first_trials
+from brainage_ray.pipeline.verdict import judge_arms
 
 
 @dataclass(frozen=True)
 class Searched:
     """What the search of every arm found."""
 
-    studies: dict[str, StudyResult]
-    selected: dict[str, Selected]
+    studies: dict[str, StudyResult] = field(default_factory=dict)
+    finals: dict[str, StudyResult] = field(default_factory=dict)
+    """Of the finalists, trained again with fresh seeds; no arm has any where search.finalists is 0."""
+    selected: dict[str, Selected] = field(default_factory=dict)
+    plans: dict[str, StudyPlan] = field(default_factory=dict)
+    """Of the studies."""
+
+    def add(self, plan: StudyPlan, study: StudyResult, again: StudyResult | None) -> None:
+        """Take down what came of an arm, and choose.
+
+        Raises:
+            TrialFailed: nothing can be chosen.
+        """
+        chosen = select(plan, study, again)
+        self.plans[plan.arm], self.studies[plan.arm], self.selected[plan.arm] = plan, study, chosen
+        if again is not None:
+            self.finals[plan.arm] = again
+
+    def judge(self, experiment: Experiment) -> Verdict:
+        """Say whether one of the arms, all of which were searched, is better than the others."""
+        return judge_arms(experiment, self.plans, self.studies, self.selected)
 
 
 def age_run(session: Session, prepared: Prepared, arm: ArmConfig) -> TrainingRun:
@@ -47,16 +69,18 @@ def study_plan(session: Session, prepared: Prepared, pretrained: Pretrained, nam
 
 
 def search(session: Session, prepared: Prepared, pretrained: Pretrained) -> Searched:
-    """Search every arm, one after the other.
+    """Search every arm, and train its finalists again, one arm after the other.
 
     Raises:
         TrialFailed: no trial of an arm was trained to its end.
     """
-    found = Searched({}, {})
+    found = Searched()
     for name in session.experiment.arms:
         plan = study_plan(session, prepared, pretrained, name)
-        found.studies[name] = _finished(plan) or _run(session, plan)
-        found.selected[name] = select(name, found.studies[name])
+        study = _finished(plan) or _run(session, plan, f"search {name}")
+        last = finalist_plan(plan, study)
+        again = None if last is None else _finished(last) or _run(session, last, f"finalists {name}")
+        found.add(plan, study, again)
     return found
 
 
@@ -65,7 +89,7 @@ def _finished(plan: StudyPlan) -> StudyResult | None:
     return study if study is not None and study.done else None
 
 
-def _run(session: Session, plan: StudyPlan) -> StudyResult:
+def _run(session: Session, plan: StudyPlan, name: str) -> StudyResult:
     # Trials of earlier starts are told again, and count as done.
-    with session.bar(f"search {plan.arm}", count_trials(plan) * plan.run.epochs, "epochs"):
+    with session.bar(name, count_trials(plan) * plan.run.epochs, "epochs"):
         return run_study(session.cluster, plan, session.recorder({}, plan.run.epochs))

@@ -15,12 +15,10 @@ from brainage_ray.evaluation.scan_intervals import UncertaintyAnalysis, analyse_
 from brainage_ray.evaluation.slice_ages import SliceAges, SliceAnalysis, analyse_slices
 from brainage_ray.pipeline.baseline import evaluate_ridge
 from brainage_ray.pipeline.evaluate import SLICE_POSITIONS, SLICE_YEARS, prediction_file
-from brainage_ray.pipeline.prepare import Prepared
-from brainage_ray.pipeline.pretrain import Pretrained
 from brainage_ray.pipeline.results import Results
-from brainage_ray.pipeline.search import Searched, study_plan
 from brainage_ray.pipeline.session import Session
-from brainage_ray.pipeline.validation import Reading, read_validation
+from brainage_ray.pipeline.validation import Reading
+from brainage_ray.pipeline.verdict import validation_readings
 
 
 def analyse_results(session: Session, results: Results) -> Analysis:
@@ -40,7 +38,8 @@ def analyse_results(session: Session, results: Results) -> Analysis:
         draws=settings.draws,
         seed=settings.seed,
     )
-    readings = validation_readings(session, results.prepared, results.pretrained, results.searched)
+    searched = results.searched
+    readings = validation_readings(searched.plans, searched.studies, searched.selected)
     validation: dict[str, Predicted] = {arm: reading.predicted() for arm, reading in readings.items()}
     factors = factors_of(experiment.arms, experiment.pretraining)
     read = {arm: _read_slices(session, results, arm, readings.get(arm)) for arm in experiment.arms}
@@ -81,12 +80,3 @@ def _slices(tables: Sequence[pd.DataFrame], rows: pd.Index) -> SliceAges:
         position_mm=np.concatenate(positions),
         age=scans["age_years"].to_numpy(dtype=np.float64),
     )
-
-
-def validation_readings(
-    session: Session, prepared: Prepared, pretrained: Pretrained, searched: Searched
-) -> dict[str, Reading]:
-    """Return what each arm's chosen trial read in the validation split; without arms whose files are gone."""
-    plans = {arm: study_plan(session, prepared, pretrained, arm) for arm in searched.selected}
-    found = {arm: read_validation(plan, searched.selected[arm]) for arm, plan in plans.items()}
-    return {arm: reading for arm, reading in found.items() if reading is not None}

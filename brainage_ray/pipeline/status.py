@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from brainage_ray.config import Experiment, FitResult, SegmentationPretraining
 from brainage_ray.errors import TrialFailed
-from brainage_ray.execution import Cluster, Job, count_trials, load_study_result
+from brainage_ray.execution import Cluster, Job, StudyPlan, StudyResult, count_trials, load_study_result
 from brainage_ray.pipeline.chains import Node, chains
 from brainage_ray.pipeline.evaluate import prediction_file, read_evaluation
+from brainage_ray.pipeline.finalists import finalist_plan
 from brainage_ray.pipeline.imported import imported
 from brainage_ray.pipeline.plan import trials_of
 from brainage_ray.pipeline.prepare import Prepared, find_prepared
@@ -21,7 +22,7 @@ from brainage_ray.pipeline.refit import FittedModel, refit_jobs
 from brainage_ray.pipeline.report import PAGE, page_is_current
 from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.search import Searched, study_plan
-from brainage_ray.pipeline.select import Selected, select, winner
+from brainage_ray.pipeline.select import Selected
 from brainage_ray.pipeline.session import Session, Tracking, make_tracker
 from brainage_ray.pipeline.statistics import analyse_results
 from brainage_ray.training import read_result
@@ -50,20 +51,27 @@ def _rows(session: Session) -> Iterator[StatusRow]:
     pretrained = Pretrained({}, {})
     for node in (node for level in chains(session.experiment) for node in level):
         yield _pretraining(session, prepared, pretrained, node)
-    searched = Searched({}, {})
+    searched = Searched()
     for arm in session.experiment.arms:
-        yield _search(session, prepared, pretrained, arm, searched)
+        yield from _search(session, prepared, pretrained, arm, searched)
     models: list[FittedModel] = []
     for arm in session.experiment.arms:
         yield _refit(session, prepared, pretrained, arm, searched.selected, models)
     evaluation = _evaluation(session, prepared, models)
     yield evaluation
     known = len(searched.selected) == len(session.experiment.arms)
-    note = f"chosen on validation: {winner(searched.selected)}" if known else ""
+    verdict = searched.judge(session.experiment) if known else None
+    note = f"chosen on validation: {verdict.champion}. {verdict.sentence}" if verdict else ""
     current = False
-    if prepared is not None and evaluation.done == evaluation.total and (session.folder / PAGE).is_file():
+    if (
+        prepared is not None
+        and verdict is not None
+        and evaluation.done == evaluation.total
+        and (session.folder / PAGE).is_file()
+    ):
         evaluated = read_evaluation(session, prepared, models)
-        results = Results(prepared, pretrained, searched, models, *evaluated, partial(analyse_results, session))
+        statistics = partial(analyse_results, session)
+        results = Results(prepared, pretrained, searched, verdict, models, *evaluated, statistics)
         current = page_is_current(session, results)
     yield StatusRow("report", "page", int(current), 1, note)
 
@@ -98,21 +106,37 @@ def _results(jobs: list[Job]) -> list[FitResult]:
     return [fit for job in jobs if (fit := read_result(job.run)) is not None]
 
 
-def _search(session: Session, prepared: Prepared | None, known: Pretrained, name: str, found: Searched) -> StatusRow:
-    arm = session.experiment.arms[name]
+def _search(
+    session: Session, prepared: Prepared | None, known: Pretrained, name: str, found: Searched
+) -> Iterator[StatusRow]:
+    arm, search = session.experiment.arms[name], session.experiment.search
+    last = StatusRow("finalists", name, 0, search.finalists)
     if prepared is None or (arm.pretraining and Node(arm.backbone, arm.pretraining) not in known.weights):
-        return StatusRow("search", name, 0, trials_of(session.experiment, name))
-    plan = study_plan(session, prepared, known, name)
+        yield StatusRow("search", name, 0, trials_of(session.experiment, name))
+    else:
+        plan = study_plan(session, prepared, known, name)
+        study, row = _study(plan, StatusRow("search", name, 0, count_trials(plan)))
+        final = finalist_plan(plan, study) if study else None
+        again, last = _study(final, replace(last, total=count_trials(final))) if final else (None, last)
+        try:
+            if study and (again or not final):
+                found.add(plan, study, again)
+        except TrialFailed as error:
+            row = replace(row, note=error.problem)
+        yield row
+    if search.finalists:
+        chosen = found.selected.get(name)
+        yield replace(last, note=f"trial {chosen.trial}: {chosen.validation_mae:.2f} years" if chosen else last.note)
+
+
+def _study(plan: StudyPlan, row: StatusRow) -> tuple[StudyResult | None, StatusRow]:
+    """Return what came of a study, None where it is not through, and how far it is."""
     study = load_study_result(plan.folder, count_trials(plan))
     trials = study.trials if study else ()
     done = sum(trial.state != "running" for trial in trials)
     best = min((trial.best_value for trial in trials if trial.best_value is not None), default=None)
-    if study is not None and done >= count_trials(plan):
-        try:
-            found.studies[name], found.selected[name] = study, select(name, study)
-        except TrialFailed as error:
-            return StatusRow("search", name, done, count_trials(plan), error.problem)
-    return StatusRow("search", name, done, count_trials(plan), f"best {best:.2f} years" if best is not None else "")
+    note = f"best {best:.2f} years" if best is not None else ""
+    return study if done >= row.total else None, replace(row, done=done, note=note)
 
 
 def _refit(

@@ -1,8 +1,10 @@
-"""What the chosen trials read in the validation split: the only models that were not fitted on it."""
+"""What trials read in the validation split: the only models that were not fitted on it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +16,12 @@ from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.evaluation.slice_ages import SliceAges
 from brainage_ray.execution import StudyPlan
 from brainage_ray.execution.session import trial_runs
-from brainage_ray.pipeline.select import Selected
 from brainage_ray.training import read_slice_years, select_scans
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The validation scans of the diagnoses that the models learn from, as one arm's chosen trial read them."""
+    """The validation scans of the diagnoses that the models learn from, as a trial read them."""
 
     split: StoredSplit
     slice_years: NDArray[np.float64]
@@ -53,15 +54,17 @@ class Reading:
         return np.asarray(kept.index, dtype=np.int64)
 
 
-def read_validation(plan: StudyPlan, chosen: Selected) -> Reading | None:
-    """Return what the chosen trial read at the chosen epoch; None where its files are gone.
+def read_trial(plan: StudyPlan, number: int, params: Mapping[str, Any], epoch: int) -> Reading | None:
+    """Return what a complete trial read after an epoch (1-based); None where its files are gone.
 
     Args:
-        plan: of the arm's study.
-        chosen: what was selected from it.
+        plan: of the trial's study.
+        number: of the trial.
+        params: its settings, value by dotted path.
+        epoch: after which it read.
     """
-    runs = trial_runs(plan, chosen.trial, chosen.params)
-    years = [read_slice_years(run, chosen.epochs) for run in runs]
+    runs = trial_runs(plan, number, params)
+    years = [read_slice_years(run, epoch) for run in runs]
     if any(row is None for row in years):
         return None
     split = select_scans(runs[0], ["validation"])
