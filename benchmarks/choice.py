@@ -71,9 +71,7 @@ def one_study(how: Simulation, rng: np.random.Generator) -> tuple[Verdict, float
     return declare_winner(maes, comparisons), float(np.mean(optimism))
 
 
-def _search(
-    level: NDArray[np.float64], how: Simulation, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], float]:
+def _search(level: NDArray[np.float64], how: Simulation, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
     """Return the errors of the chosen settings with fresh seeds [n_seeds, n_people], and their value in the search."""
     noise, people = how.noise, how.people
     worse = np.abs(rng.normal(0, noise.quality, (how.trials, 1))) if noise.quality else 0.0

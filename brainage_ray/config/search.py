@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from brainage_ray.config.base import FrozenModel
 from brainage_ray.config.model import each_once
@@ -58,11 +58,13 @@ class SearchConfig(FrozenModel):
     smooth_epochs: Annotated[int, Field(ge=1)] = 1
     """Window of the moving average over the epochs' values, before the best epoch is taken."""
     finalists: Annotated[int, Field(ge=0)] = 0
-    """Best trials that are trained again with fresh seeds before one is chosen; 0: chosen on the trials' own values."""
+    """Best trials that are trained again with fresh seeds before one is chosen; 0: chosen on the trials' own values.
+    Their trainings are beyond the budget."""
     finalist_seeds: Annotated[int, Field(ge=2)] = 3
     """Fresh seeds of each finalist."""
     choice: Literal["best", "one_standard_error"] = "best"
-    """best takes the lowest validation MAE; one_standard_error the cheapest within one standard error of it."""
+    """best takes the lowest validation MAE; one_standard_error the cheapest within one standard error of it: fewest
+    weights, then epochs, then settings that differ from the experiment's own. Between arms likewise."""
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     """Trials at a time; default: as many as the resources hold."""
     workers_per_trial: Annotated[int, Field(ge=1)] = 1
@@ -82,6 +84,17 @@ class SearchConfig(FrozenModel):
     def delta_is_objective(self) -> bool:
         """Tell whether trials are also to be good at telling AD from CN."""
         return "validation_delta_auc" in self.objectives
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _not_on_test(cls, value: Any) -> Any:
+        for name in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(name, str) and "test" in name.lower():
+                raise ValueError(
+                    f"{name} is of the test split, which is closed during the search: settings that are chosen on it "
+                    "would make its error too small; use validation_mae"
+                )
+        return value
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

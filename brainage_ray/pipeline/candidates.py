@@ -34,6 +34,7 @@ def make_candidate(plan: StudyPlan, trial: TrialResult) -> Candidate:
         changed=sum(look_up(own, path) != look_up(tried, path) for path in trial.params),
         sums_years=None if errors is None else errors.sums_years[plan.arm],
         n_scans=None if errors is None else errors.n_scans,
+        delta_auc=trial.delta_auc,
     )
 
 

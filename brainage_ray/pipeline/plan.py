@@ -207,6 +207,9 @@ def _search_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> It
         hours = runs * experiment.training.max_epochs * slices * seconds / 3600
         what = f"{name}: {trials} trials x {experiment.search.seeds_per_trial} seeds, {experiment.search.sampler}"
         yield PlanRow("search", what, runs, experiment.training.max_epochs, hours, 0.0)
+        if again := min(experiment.search.finalists, trials) * experiment.search.finalist_seeds:
+            what = f"{name}: finalists, {experiment.search.finalist_seeds} fresh seeds each"
+            yield PlanRow("search", what, again, experiment.training.max_epochs, hours / runs * again, 0.0)
 
 
 def template_run(

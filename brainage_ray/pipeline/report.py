@@ -21,6 +21,7 @@ from brainage_ray.pipeline.imported import import_nodes, read_transfer
 from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.runs import team
 from brainage_ray.pipeline.search import Searched
+from brainage_ray.pipeline.select import source
 from brainage_ray.pipeline.session import Session, read_timings
 from brainage_ray.report import (
     Curve,
@@ -64,7 +65,8 @@ def page_is_current(session: Session, results: Results) -> bool:
 
 
 def _key(session: Session, results: Results) -> str:
-    studies = {arm: study.to_json() for arm, study in results.searched.studies.items()}
+    searched = results.searched
+    studies = [{arm: study.to_json() for arm, study in found.items()} for found in (searched.studies, searched.finals)]
     return digest(results.to_json(session.experiment.name), session.experiment.to_json(), studies, __version__)
 
 
@@ -75,6 +77,7 @@ def _inputs(session: Session, results: Results) -> ReportInputs:
         predictions=results.predictions,
         analysis=results.analysis,
         studies=_studies(results.searched),
+        verdict=results.verdict,
         curves=_curves(results),
         manifest=results.prepared.manifest,
         ledger=results.prepared.ledger,
@@ -96,9 +99,20 @@ def _studies(searched: Searched) -> dict[str, StudyReport]:
             selected_trial=searched.selected[arm].trial,
             params=searched.selected[arm].params,
             epochs=searched.selected[arm].epochs,
+            again=_again(searched, arm),
+            why=searched.selected[arm].why,
         )
         for arm, study in searched.studies.items()
     }
+
+
+def _again(searched: Searched, arm: str) -> TrialReport | None:
+    """Return the chosen settings as the fresh seeds trained them; None where there are no finalists."""
+    if arm not in searched.finals:
+        return None
+    _, number = source(searched.plans[arm], searched.studies[arm], searched.selected[arm])
+    trials = {trial.number: trial for trial in searched.finals[arm].trials}
+    return TrialReport(**vars(trials[number]))
 
 
 def _curves(results: Results) -> dict[str, dict[int, Curve]]:
@@ -178,6 +192,8 @@ def _training_hours(session: Session, results: Results) -> dict[str, TrainingHou
             hours[f"pretrain {name}"] = _hours(seconds, held.gpus_per_worker * team(config))
     for arm, study in results.searched.studies.items():
         hours[f"search {arm}"] = _hours([trial.seconds for trial in study.trials], held.gpus_per_trial)
+    for arm, study in results.searched.finals.items():
+        hours[f"finalists {arm}"] = _hours([trial.seconds for trial in study.trials], held.gpus_per_trial)
     refits = [model.fit.seconds for model in results.models]
     return hours | {"refit": _hours(refits, held.gpus_per_worker * team(experiment.refit))}
 

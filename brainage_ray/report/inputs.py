@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from brainage_ray.config import Experiment
 from brainage_ray.data.audit import AuditReport
 from brainage_ray.evaluation.analysis import Analysis
+from brainage_ray.evaluation.choice import Verdict
 from brainage_ray.evaluation.summary import Summary
 
 Curve = Sequence[Mapping[str, float]]
@@ -37,6 +38,8 @@ class TrialReport:
     seconds: float = 0.0
     reason: str = ""
     """Why it failed."""
+    delta_auc: float | None = None
+    """How well the brain-age delta tells AD from CN at best_epoch; where that is an objective."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class StudyReport:
     """The settings that the final models got, value by dotted path."""
     epochs: int
     """The epochs that the final models got."""
+    again: TrialReport | None = None
+    """The chosen settings, trained again with fresh seeds; None: no finalists were."""
+    why: str = ""
+    """Among what it was chosen, and by what rule."""
+
+    @property
+    def judged(self) -> TrialReport | None:
+        """The trainings whose value was chosen by and is stated."""
+        return self.again or self.selected
 
     @property
     def selected(self) -> TrialReport | None:
@@ -144,6 +156,8 @@ class ReportInputs:
     ledger: pd.DataFrame
     """What became of every scan: cohort, subject, session, image, status, reason."""
     provenance: Provenance
+    verdict: Verdict | None = None
+    """Whether one arm is better than the others on the validation split; None: nothing was compared."""
     search_sentence: str = ""
     """What a trial tells Optuna, as a sentence."""
     pretraining: Sequence[PretrainingReport] = ()

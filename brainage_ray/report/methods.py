@@ -134,9 +134,38 @@ def _search(experiment: Experiment) -> str:
         f"One study an arm, all in the same space: {listed(list(search.space.parameters))}. "
         f"{_SAMPLERS[search.sampler]}, {_SCHEDULERS[search.scheduler]}, "
         f"{count(search.seeds_per_trial, 'seed')} a trial. The objective is the mean "
-        f"absolute error on the validation split{smooth}{_delta(experiment)}; it sets the number of epochs as well. "
+        f"absolute error on the validation split{smooth}{_delta(experiment)}. {_choice(experiment)} "
         "The test split was closed all the while."
     )
+
+
+def _choice(experiment: Experiment) -> str:
+    """Say what was chosen among, by what rule, and at what epoch."""
+    search = experiment.search
+    judged = "the mean over a trial's seeds"
+    text = ""
+    if search.finalists:
+        seeds = f"{search.finalist_seeds} fresh seeds"
+        text = (
+            f"The {search.finalists} best complete trials of each arm were trained again with {seeds} that no trial "
+            "had; the choice, the epochs and the validation error that is stated rest on these alone, as the lowest of "
+            "many values of a search is too low. The people are the same, so that the choice among the finalists still "
+            "leans on them. "
+        )
+        judged = "the mean over the fresh seeds"
+    rule = "the lowest error was taken"
+    if search.choice == "one_standard_error":
+        rule = (
+            "the cheapest was taken (fewest weights, then epochs, then settings that differ from the experiment's own) "
+            "whose error is within one standard error of the lowest (Breiman 1984); the standard error is that of the "
+            "paired difference over people and seeds"
+        )
+    if search.delta_is_objective:
+        rule = (
+            "the largest AUC of the delta was taken whose error is within one standard error of the lowest (paired, "
+            "over people and seeds)"
+        )
+    return f"{text}Of the complete trials {rule}. The number of epochs is where {judged} is lowest."
 
 
 def _delta(experiment: Experiment) -> str:
@@ -147,7 +176,8 @@ def _refit(experiment: Experiment) -> str:
     seeds = experiment.refit.seeds
     return (
         f"Each arm was fitted again on train + validation with the settings and epochs of its chosen trial, "
-        f"{count(len(seeds), 'time')} (seeds {listed([str(seed) for seed in seeds])}), without early stopping."
+        f"{count(len(seeds), 'time')} (seeds {listed([str(seed) for seed in seeds])}), without early stopping. Epochs are "
+        "kept, so that the steps grow with the data."
     )
 
 

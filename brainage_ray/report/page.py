@@ -16,6 +16,7 @@ from brainage_ray.evaluation.predictions import ScanPredictions, pivot_predictio
 from brainage_ray.report.age_figures import brain_age_figure, corrected_delta_figure, delta_figure, mae_figure
 from brainage_ray.report.arm_figures import arms_figure, biomarker_figure, pretraining_figure
 from brainage_ray.report.audit_table import audit_sentence, checks_table, findings_table
+from brainage_ray.report.choice_table import choice_table
 from brainage_ray.report.figure import PALETTE, FigureSpec, inline_panels, write_figure
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.leak_mark import marked
@@ -96,6 +97,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "results": [mae_table(inputs, reference), delta_table(inputs.summary, reference)],
         "pairs": pairs_table(inputs.summary),
         "statistics": list(topics(inputs)),
+        "choice": choice_table(inputs),
         "settings": settings_table(inputs.studies),
         "transfers": transfers_table(inputs.transfers),
         "methods": methods(inputs),

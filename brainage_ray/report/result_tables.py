@@ -23,13 +23,13 @@ _PUBLISHED = {"MCI", "AD"}
 
 
 def validation_mae(study: StudyReport, window: int) -> tuple[float | None, float | None]:
-    """Return the chosen trial's validation MAE, and its standard deviation over the trial's seeds, years.
+    """Return the chosen settings' validation MAE and its standard deviation over the seeds, years; fresh where they are.
 
     Args:
         study: of one arm.
         window: epochs of the moving average that the search takes, search.smooth_epochs.
     """
-    trial = study.selected
+    trial = study.judged
     if trial is None or trial.best_value is None:
         return None, None
     end = trial.best_epoch or 0
@@ -135,7 +135,7 @@ def _mae_notes(inputs: ReportInputs, reference: Reference) -> tuple[str, ...]:
     notes = [
         f"Test: mean (sd) over {seeds} refitted models, {summary.null.n_scans} scans of "
         f"{listed(list(summary.mae_diagnoses))}; worst seed: the largest of their MAEs; ensemble: brain ages averaged "
-        "over the seeds. Validation: the trial that the search chose, mean (sd) over its seeds where it has several."
+        f"over the seeds. Validation: the settings that the search chose, mean (sd) over {_validation_seeds(inputs)}."
     ]
     notes += [f"{NOTHING} {arm.arm}: {arm.mae.reason}." for arm in summary.arms if arm.mae.reason]
     if ridge := inputs.analysis.ridge:
@@ -147,6 +147,13 @@ def _mae_notes(inputs: ReportInputs, reference: Reference) -> tuple[str, ...]:
     published = reference.beside(arm.arm for arm in summary.arms)
     notes.append(f"{note} Difference: ours less theirs." if published else note)
     return tuple(notes)
+
+
+def _validation_seeds(inputs: ReportInputs) -> str:
+    search = inputs.experiment.search
+    if search.finalists:
+        return f"{search.finalist_seeds} fresh seeds"
+    return "the trial's seeds where it has several"
 
 
 def _mae_numbers(inputs: ReportInputs, reference: Reference) -> pd.DataFrame:

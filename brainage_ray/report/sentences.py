@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from brainage_ray.evaluation.choice import Verdict
 from brainage_ray.evaluation.comparisons import PairComparison
 from brainage_ray.evaluation.pretraining_effect import BACKBONE, PretrainingEffect
 from brainage_ray.evaluation.summary import ArmSummary
@@ -14,23 +15,26 @@ ALPHA = 0.05
 """A pair is called separated where the largest corrected p over the seeds is below this."""
 
 
-def winner(inputs: ReportInputs) -> str:
-    """Return the arm with the lowest validation MAE in the search; of equals the first by name.
+def champion(inputs: ReportInputs) -> str:
+    """Return the arm that was chosen on the validation split.
 
-    Without a search it is the first arm: the test split never chooses.
+    Without a verdict it is the one with the lowest validation MAE, of equals the first by name; without a search the
+    first arm: the test split never chooses.
     """
-    values = {arm: trial.best_value for arm, study in inputs.studies.items() if (trial := study.selected)}
+    if inputs.verdict is not None:
+        return inputs.verdict.champion
+    values = {arm: trial.best_value for arm, study in inputs.studies.items() if (trial := study.judged)}
     known = {arm: value for arm, value in values.items() if value is not None}
     return min(known, key=lambda arm: (known[arm], arm)) if known else inputs.summary.arms[0].arm
 
 
 def summary_sentences(inputs: ReportInputs) -> tuple[str, ...]:
-    """Say how the arm that won on validation does on test, whether pre-training helped, and what its delta tells.
+    """Say how the arm that was chosen on validation does on test, whether pre-training helped, and what its delta tells.
 
     Returns:
         Three sentences; two where nothing was pre-trained.
     """
-    arm = inputs.summary.arm(winner(inputs))
+    arm = inputs.summary.arm(champion(inputs))
     helped = _helped(inputs.analysis.pretraining)
     separates = _separates(arm, inputs.experiment.statistics.correction)
     return (_tested(inputs, arm), *([helped] if helped else []), separates)
@@ -60,7 +64,24 @@ def _chosen(inputs: ReportInputs, best: str) -> str:
         return f"{best}, which no search chose,"
     if len(inputs.studies) < 2:
         return f"{best} ({number(value)} years on the validation split)"
-    return f"{best}, the best of {len(inputs.studies)} arms on the validation split ({number(value)} years),"
+    chosen = f"of {len(inputs.studies)} arms on the validation split ({number(value)} years)"
+    if inputs.verdict is None:
+        return f"{best}, the best {chosen},"
+    if inputs.verdict.winner == best:
+        return f"{best}, better than the others {chosen},"
+    return f"{best}, chosen {chosen} though not told apart from {listed(_rivals(inputs.verdict))},"
+
+
+def _rivals(verdict: Verdict) -> list[str]:
+    """Return the arms that the champion was not told apart from."""
+    beaten = {
+        name
+        for pair in verdict.comparisons
+        for name in (pair.first, pair.second)
+        if verdict.champion in (pair.first, pair.second) and pair.p_adjusted is not None and pair.p_adjusted < ALPHA
+    }
+    others = {pair.first for pair in verdict.comparisons} | {pair.second for pair in verdict.comparisons}
+    return sorted((others | set(verdict.undecided)) - beaten - {verdict.champion})
 
 
 def _helped(effect: PretrainingEffect | None) -> str:

@@ -26,6 +26,8 @@ BAD = {
     "one objective and nsga2": ({"sampler": "nsga2"}, ["several objectives", "has one"]),
     "the other objective alone": ({"objective": "validation_delta_auc"}, ["alone is no brain age"]),
     "the other objective first": ({"objective": BOTH[::-1]}, ["validation_mae first"]),
+    "an objective of the test split": ({"objective": "test_mae"}, ["search.objective", "closed during the search"]),
+    "one of two": ({"objective": [BOTH[0], "test_delta_auc"]}, ["search.objective", "test_delta_auc is of the test"]),
     "an objective twice": ({"objective": BOTH[:1] * 2}, ["twice"]),
     "cmaes and a choice": (
         {"sampler": "cmaes", "space": {"parameters": {NAME: choices("adam", "sgd")}}}, [NAME, "is a choice", "tpe"],

@@ -82,7 +82,9 @@ def test_a_finalist_that_fails_with_fresh_seeds_cannot_be_chosen():
 
 def test_finalists_are_the_best_complete_trials_with_seeds_and_weights_that_no_trial_had(tmp_path):
     weights = tuple(InitialWeights(path=tmp_path / f"{i}", sha256=f"{i}" * 64) for i in range(3))
-    plan = plan_of(weights, finalists=2, finalist_seeds=2, seeds_per_trial=2, sampler="random", scheduler="asha", seed=4)
+    plan = plan_of(
+        weights, finalists=2, finalist_seeds=2, seeds_per_trial=2, sampler="random", scheduler="asha", seed=4
+    )
     last = finalist_plan(plan, SEARCHED)
     assert last.first == ({BATCH: 2}, {BATCH: 3})
     assert (last.search.trials, last.search.scheduler, last.search.objectives) == (2, "none", ("validation_mae",))

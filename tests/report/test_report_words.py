@@ -7,7 +7,7 @@ import pytest
 from report_inputs import experiment_of, inputs_of, predictions_of, study_of
 
 from brainage_ray.report.methods import methods
-from brainage_ray.report.sentences import summary_sentences, winner
+from brainage_ray.report.sentences import champion, summary_sentences
 from brainage_ray.report.text import count, duration, listed, mean_sd, number, p_mean_max, p_value, setting
 
 
@@ -19,7 +19,7 @@ def inputs():
 def test_the_winner_is_chosen_on_validation_whatever_the_test_says(inputs):
     studies = {"unet": study_of(3.4), "unet+brats": study_of(3.0)}
     changed = replace(inputs, studies=studies)
-    assert winner(changed) == "unet+brats"
+    assert champion(changed) == "unet+brats"
     first = summary_sentences(changed)[0]
     best = studies["unet+brats"].selected.best_value
     assert first.startswith(f"unet+brats, the best of 2 arms on the validation split ({best:.2f} years), reaches")
