@@ -15,6 +15,7 @@ from rich.table import Table
 
 from benchmarks import (
     audit_speed,
+    choice,
     data_path,
     preparation,
     preprocessing_chains,
@@ -26,6 +27,7 @@ from benchmarks.measure import Row
 
 BENCHMARKS = {
     "audit": audit_speed.measure,
+    "choice": choice.measure,
     "data": data_path.measure,
     "chains": preprocessing_chains.measure,
     "extraction": preprocessing_chains.measure_dice,

@@ -176,8 +176,8 @@ def _refit(experiment: Experiment) -> str:
     seeds = experiment.refit.seeds
     return (
         f"Each arm was fitted again on train + validation with the settings and epochs of its chosen trial, "
-        f"{count(len(seeds), 'time')} (seeds {listed([str(seed) for seed in seeds])}), without early stopping. Epochs are "
-        "kept, so that the steps grow with the data."
+        f"{count(len(seeds), 'time')} (seeds {listed([str(seed) for seed in seeds])}), without early stopping. "
+        "Epochs are kept, so that the steps grow with the data."
     )
 
 

@@ -23,7 +23,7 @@ _PUBLISHED = {"MCI", "AD"}
 
 
 def validation_mae(study: StudyReport, window: int) -> tuple[float | None, float | None]:
-    """Return the chosen settings' validation MAE and its standard deviation over the seeds, years; fresh where they are.
+    """Return the chosen settings' validation MAE and its standard deviation, years, over the fresh seeds or their own.
 
     Args:
         study: of one arm.

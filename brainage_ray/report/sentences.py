@@ -29,7 +29,7 @@ def champion(inputs: ReportInputs) -> str:
 
 
 def summary_sentences(inputs: ReportInputs) -> tuple[str, ...]:
-    """Say how the arm that was chosen on validation does on test, whether pre-training helped, and what its delta tells.
+    """Say how the chosen arm does on test, whether pre-training helped, and what its delta tells.
 
     Returns:
         Three sentences; two where nothing was pre-trained.

@@ -52,7 +52,7 @@ EXPERIMENT = {
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("experiment") / "finals.yaml"
-    path.write_text(yaml.safe_dump(EXPERIMENT))
+    path.write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
     return path
 
 
@@ -182,7 +182,15 @@ def kill(session: int) -> None:
 
 
 def start(file: Path, workspace: Path, short: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "brainage_ray.cli", "search", str(file), "--workspace", str(workspace)]
+    command = [
+        sys.executable,
+        "-c",
+        "from brainage_ray.cli import main; main()",
+        "search",
+        str(file),
+        "--workspace",
+        str(workspace),
+    ]
     environment = os.environ | {"TMPDIR": str(short), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=(short / "log").open("ab"), stderr=subprocess.STDOUT
