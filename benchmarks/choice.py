@@ -115,7 +115,7 @@ def _naive(errors: Sequence[NDArray[np.float64]]) -> bool:
 
 
 def rates(how: Simulation, repeats: int = REPEATS, seed: int = 0) -> dict[str, float]:
-    """Return shares of repetitions: any arm called better, a winner, the right one, the peer; and the optimism, years."""
+    """Return shares: any arm called better, a winner, the right one, the peer; and the mean optimism, years."""
     rng = np.random.default_rng(seed)
     gc.freeze()  # statsmodels collects garbage at each correction: 0.6 s where much is in memory
     try:

@@ -194,7 +194,7 @@ def ui(
 
 @app.command(rich_help_panel="Models")
 def pull(
-    model: Annotated[str, typer.Argument(help="EXPERIMENT/ARM, or EXPERIMENT for the arm that won on validation.")],
+    model: Annotated[str, typer.Argument(help="EXPERIMENT/ARM, or EXPERIMENT for the arm chosen on validation.")],
     to: Annotated[Path, typer.Option(help="Folder for the model's files.")] = Path("checkpoints"),
     workspace: Workspace = RUNS,
 ) -> None:
