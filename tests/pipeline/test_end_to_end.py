@@ -78,7 +78,9 @@ def test_every_stage_leaves_what_the_readme_names(result, workspace):
     assert (predictions["split"] == "test").all()
     assert (predictions["brain_age_years"] - predictions["age_years"]).equals(predictions["brain_age_delta_years"])
     results = json.loads((folder / "results.json").read_text())
-    assert results["winner"] == result.winner in {"unet", "unet+brats"}
+    assert results["champion"] == result.champion in {"unet", "unet+brats"}
+    assert results["winner"] is None
+    assert "one seed of unet+brats: its spread between seeds is unknown" in result.verdict
     assert result.page == folder / "report" / "index.html"
     assert "<svg" in result.page.read_text()
     assert (folder / "report" / "report.md").is_file()
@@ -218,13 +220,13 @@ def test_a_database_that_was_deleted_is_filled_again(result, file, workspace, tm
     shutil.copytree(workspace, copy)
     (copy / "mlflow.db").unlink()
     shutil.rmtree(copy / "artifacts")
-    assert pull("tiny", tmp_path / "from the folder", copy).arm == result.winner
+    assert pull("tiny", tmp_path / "from the folder", copy).arm == result.champion
     run_experiment(load_experiment(file), copy)
     assert has_models(copy, "tiny")
     assert len(list((copy / "artifacts" / "tiny").glob("*/artifacts/report/index.html"))) == 1
     assert len((copy / "tiny" / "test_ledger.jsonl").read_text().splitlines()) == 5
     shutil.rmtree(copy / "tiny" / "models")
-    assert pull("tiny", tmp_path / "from mlflow", copy).arm == result.winner
+    assert pull("tiny", tmp_path / "from mlflow", copy).arm == result.champion
 
 
 def test_what_went_over_into_the_encoders_and_who_trained_is_on_the_record(result, workspace):
@@ -256,11 +258,11 @@ def test_pulled_models_predict_new_scans(result, workspace, tmp_path):
 
 def test_predictions_of_a_pulled_model_are_those_of_the_evaluation(result, workspace, tmp_path):
     predictions = pd.read_parquet(workspace / "tiny" / "predictions.parquet")
-    row = predictions[predictions["arm"] == result.winner].iloc[0]
+    row = predictions[predictions["arm"] == result.champion].iloc[0]
     pull("tiny", tmp_path / "models", workspace)
     (scan,) = workspace.glob(f"cache/phantoms/*/ADNI/**/*{row['image']}.nii.gz")
     table = predict(tmp_path / "models", [scan])
-    seeds = predictions[(predictions["arm"] == result.winner) & (predictions["image"] == row["image"])]
+    seeds = predictions[(predictions["arm"] == result.champion) & (predictions["image"] == row["image"])]
     assert table["brain_age_years"][0] == pytest.approx(seeds["brain_age_years"].mean(), abs=0.01)
 
 

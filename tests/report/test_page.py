@@ -109,7 +109,8 @@ def test_figures_and_tables_are_files(report):
     assert tables == {path.stem for path in (report / "tables").glob("*.tex")}
     assert tables == {
         "mae", "delta", "pairs", "choice", "settings", "transfers", "data", "ledger", "left_out", "test_openings",
-        "time", "versions", "regression", "pretraining", "arms", "delta_tests", "contrasts", "people", "bias", "bias_delta",
+        "time", "versions", "regression", "pretraining",
+        "arms", "delta_tests", "contrasts", "people", "bias", "bias_delta",
         "bias_pairs", "shift_tests", "shift_sex", "shift_age_decade", "aggregation",
         "uncertainty", "uncertainty_scans", "audit",
     }  # fmt: skip
