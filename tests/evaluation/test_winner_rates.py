@@ -25,6 +25,10 @@ def test_equal_arms_have_a_winner_in_at_most_five_percent(arms, quality):
     assert found["optimism"] > 0.2, "the search's value is too low: otherwise there is nothing to be careful of"
 
 
+def test_without_finalists_the_trials_own_seeds_judge_and_equal_arms_stay_equal():
+    assert rates(Simulation(seeds_per_trial=5, finalists=0), REPEATS)["any"] <= MOST
+
+
 def test_the_test_is_not_merely_silent():
     """With settings and seeds of little noise an arm that is a year better is found, in arms of 2 and of 6."""
     found = rates(Simulation(seeds=10, better_years=1.0), 300)
