@@ -12,6 +12,7 @@ from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialRes
 from brainage_ray.execution.search import run_study
 from brainage_ray.execution.study import count_trials
 from brainage_ray.execution.train_jobs import run_training_jobs
+from brainage_ray.execution.trial_memory import TrialMemory, measure_trial, settle
 
 __all__ = [
     "GIB",
@@ -22,14 +23,17 @@ __all__ = [
     "Job",
     "StudyPlan",
     "StudyResult",
+    "TrialMemory",
     "TrialResult",
     "best_of",
     "check_demands",
     "count_trials",
     "load_study_result",
+    "measure_trial",
     "moving_average",
     "parallel_map",
     "run_study",
     "run_training_jobs",
+    "settle",
     "trial_demand",
 ]
