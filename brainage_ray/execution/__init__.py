@@ -4,6 +4,8 @@ Importing it loads Optuna, but neither Ray nor torch; these start with the first
 """
 
 from brainage_ray.execution.cluster import Cluster, ClusterResources
+from brainage_ray.execution.expected import expected_epochs
+from brainage_ray.execution.growth import places_of
 from brainage_ray.execution.journal import load_study_result
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
@@ -28,10 +30,12 @@ __all__ = [
     "best_of",
     "check_demands",
     "count_trials",
+    "expected_epochs",
     "load_study_result",
     "measure_trial",
     "moving_average",
     "parallel_map",
+    "places_of",
     "run_study",
     "run_training_jobs",
     "settle",

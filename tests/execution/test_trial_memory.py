@@ -72,7 +72,7 @@ def test_a_stated_memory_stays_and_a_measured_one_gets_a_margin(tmp_path: Path):
 
 
 def real_plan(ages: SliceStore, folder: Path, batch: int, seeds: int = 1) -> StudyPlan:
-    space = {LR: {"type": "categorical", "choices": [1.0e-3]}, BATCH: {"type": "categorical", "choices": [16, batch]}}
+    space = {LR: {"type": "categorical", "choices": [1.0e-3]}, BATCH: {"type": "categorical", "choices": [8, batch]}}
     plan = make_plan(folder, space, sampler="random", trials=2, seeds_per_trial=seeds)
     return replace(plan, run=tiny_run(ages, folder, {"max_epochs": 1}, keep_weights=False))
 
