@@ -53,19 +53,24 @@ def _signed(mean: float | None) -> str:
 
 def plan_table(plan: Plan) -> Table:
     """Return what would run, line by line, with a sum."""
-    table = Table(title=f"What would run ({plan.counts.source}; hours on this {plan.device}, one run at a time)")
+    table = Table(
+        title=f"What would run ({plan.counts.source}; hours on this {plan.device})",
+        caption="hours: at most, one run at a time; likely: if each rung of a scheduler lets through what it is meant "
+        "to; wall: likely hours with so many at once as this machine holds, if none slows the others",
+    )
     for heading in ("stage", "what"):
         table.add_column(heading)
-    for heading in ("runs", "epochs", "hours", "GB"):
+    for heading in ("runs", "epochs", "hours", "likely", "at once", "wall", "GPU-h", "GB"):
         table.add_column(heading, justify="right")
     for row in plan.rows:
-        epochs = str(row.epochs) if row.runs else ""
-        table.add_row(
-            row.stage, escape(row.what), str(row.runs or ""), epochs, f"{row.hours:.2f}", f"{row.gigabytes:.2f}"
-        )
+        counts = [str(n) if row.runs else "" for n in (row.runs, row.epochs, row.side_by_side)]
+        hours = [f"{n:.2f}" for n in (row.hours, row.likely, row.wall, row.gpu_hours, row.gigabytes)]
+        table.add_row(row.stage, escape(row.what), *counts[:2], *hours[:2], counts[2], *hours[2:])
     table.add_section()
     runs = sum(row.runs for row in plan.rows)
-    table.add_row("all", "", str(runs), "", f"{plan.hours:.2f}", f"{plan.gigabytes:.2f}", style="bold")
+    likely = sum(row.likely for row in plan.rows)
+    sums = [f"{n:.2f}" for n in (plan.hours, likely, plan.wall, plan.gpu_hours, plan.gigabytes)]
+    table.add_row("all", "", str(runs), "", *sums[:2], "", *sums[2:], style="bold")
     return table
 
 

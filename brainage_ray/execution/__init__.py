@@ -5,6 +5,8 @@ Importing it loads Optuna, but neither Ray nor torch; these start with the first
 
 from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.dashboard import serve_dashboard
+from brainage_ray.execution.expected import expected_epochs
+from brainage_ray.execution.growth import places_of
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
 from brainage_ray.execution.preflight import Demand, check_demands, trial_demand
@@ -13,6 +15,7 @@ from brainage_ray.execution.search import retell, run_study
 from brainage_ray.execution.storage import check_storage, load_study_result, storage_without_secrets
 from brainage_ray.execution.study import count_trials, load_plan_result
 from brainage_ray.execution.train_jobs import run_training_jobs
+from brainage_ray.execution.trial_memory import TrialMemory, measure_trial, settle
 
 __all__ = [
     "GIB",
@@ -23,19 +26,24 @@ __all__ = [
     "Job",
     "StudyPlan",
     "StudyResult",
+    "TrialMemory",
     "TrialResult",
     "best_of",
     "check_demands",
     "check_storage",
     "count_trials",
+    "expected_epochs",
     "load_plan_result",
     "load_study_result",
+    "measure_trial",
     "moving_average",
     "parallel_map",
+    "places_of",
     "retell",
     "run_study",
     "run_training_jobs",
     "serve_dashboard",
+    "settle",
     "storage_without_secrets",
     "trial_demand",
 ]

@@ -38,7 +38,7 @@ class Demand:
         return f"{self.what} wants {self.processes} workers at once with {each} each, {total}"
 
 
-def trial_demand(search: SearchConfig, resources: ResourcesConfig, memory: float = 0.0) -> Demand:
+def trial_demand(search: SearchConfig, resources: ResourcesConfig) -> Demand:
     """Return what one trial of a search holds.
 
     A trial in its own process is one. A wide trial is its workers and no more: the actor that leads them computes
@@ -46,13 +46,13 @@ def trial_demand(search: SearchConfig, resources: ResourcesConfig, memory: float
 
     Args:
         search: says how many workers fit a trial together.
-        resources: of a trial, and of a worker.
-        memory: of each process, bytes; 0: not known.
+        resources: of a trial, and of a worker; its memory counts where it is stated or was measured.
 
     Raises:
         EngineError: two workers of a trial would share a GPU.
     """
     workers, gpus = search.workers_per_trial, resources.gpus_per_worker
+    memory = (resources.memory_gib_per_trial or 0.0) * GIB
     if workers > 1 and 0 < gpus < 1:
         raise EngineError(
             f"resources.gpus_per_worker is {gpus:g}, but the {workers} workers of a trial share no GPU (NCCL)",

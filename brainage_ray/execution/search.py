@@ -72,7 +72,7 @@ def concurrent_trials(cluster: Cluster, plan: StudyPlan, trials: int) -> int:
     """
     demand = trial_demand(plan.search, plan.resources)
     wanted = min(trials, plan.search.max_concurrent or trials)
-    places = cluster.places(demand.cpus, demand.gpus, wanted * demand.processes)
+    places = cluster.places(demand.cpus, demand.gpus, wanted * demand.processes, demand.memory)
     if places < demand.processes:
         raise EngineError(
             f"{demand}, but the cluster has {cluster.resources()}: room for {places} of {demand.processes}",
@@ -147,8 +147,7 @@ def _trainable(plan: StudyPlan, epochs: EpochSource | None) -> Any:
     demand = trial_demand(plan.search, plan.resources)
     if demand.processes > 1:
         return tune.with_resources(tune.with_parameters(WideTrialActor, epochs=epochs, demand=demand), bundles(demand))
-    held = {"cpu": demand.cpus, "gpu": demand.gpus}
-    return tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), held)
+    return tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), bundles(demand))
 
 
 def _check_some_succeeded(plan: StudyPlan, result: StudyResult) -> None:

@@ -121,9 +121,10 @@ class TeamWorker(TrialActor):
 
 
 def bundles(demand: Demand) -> tune.PlacementGroupFactory:
-    """Return what Tune reserves for a trial, all of it or nothing: no more than its workers hold."""
-    held = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": demand.memory}
-    return tune.PlacementGroupFactory([{}, *[{kind: n for kind, n in held.items() if n}] * demand.processes])
+    """Return what Tune reserves for a trial, all of it or nothing; the leader of a wide one holds nothing."""
+    held = {"CPU": demand.cpus, "GPU": demand.gpus, "memory": int(demand.memory)}
+    process = {kind: n for kind, n in held.items() if n}
+    return tune.PlacementGroupFactory([process] if demand.processes == 1 else [{}, *[process] * demand.processes])
 
 
 def _start(demand: Demand) -> list[Any]:

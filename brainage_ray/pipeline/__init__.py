@@ -4,7 +4,8 @@ from brainage_ray.pipeline.audit import Audit, audit_experiment
 from brainage_ray.pipeline.comparison import compare_experiments
 from brainage_ray.pipeline.leaks import what_a_run_does
 from brainage_ray.pipeline.model_folder import ModelFolder, read_model_folder
-from brainage_ray.pipeline.plan import Plan, PlanRow, make_plan
+from brainage_ray.pipeline.plan import Plan, make_plan
+from brainage_ray.pipeline.plan_rows import PlanRow
 from brainage_ray.pipeline.predict import predict
 from brainage_ray.pipeline.progress import Progress, Silent
 from brainage_ray.pipeline.pull import pull

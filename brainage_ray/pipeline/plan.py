@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Literal
@@ -15,17 +15,21 @@ from brainage_ray.config import (
     Experiment,
     ImportedWeights,
     PreprocessingConfig,
+    RefitConfig,
+    SegmentationPretraining,
     TrainingConfig,
-    TrainingRun,
 )
 from brainage_ray.config.data import PhantomSource, Split, TableSource
 from brainage_ray.data.exclusions import excuse, leave_out, read_exclusions
 from brainage_ray.data.sources import phantoms_missing, read_sources
 from brainage_ray.data.splits import assign_splits
 from brainage_ray.errors import ConfigError
-from brainage_ray.execution import StudyPlan, count_trials
+from brainage_ray.execution import (
+    Demand,
+)
 from brainage_ray.pipeline.chains import chains
 from brainage_ray.pipeline.checks import check_rejected, reject_unknown_labels
+from brainage_ray.pipeline.plan_rows import BYTES_PER_WEIGHT, PlanRow, places_here, search_row, template_run
 from brainage_ray.pipeline.stages import STAGES
 from brainage_ray.training.measure import measure_step
 
@@ -35,23 +39,6 @@ BRAIN_HEIGHT_MM = 140.0
 CPU_BATCH = 16
 """Slices of a measured step on a CPU, where a slice costs about the same in any larger batch."""
 BYTES_PER_PIXEL = 2
-BYTES_PER_WEIGHT = 4
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """One line of the plan."""
-
-    stage: str
-    what: str
-    runs: int
-    """Trainings."""
-    epochs: int
-    """Of each run, at most."""
-    hours: float
-    """On this machine, one run at a time."""
-    gigabytes: float
-    """Left on the disk."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +64,16 @@ class Plan:
     def hours(self) -> float:
         """Sum over the rows."""
         return sum(row.hours for row in self.rows)
+
+    @property
+    def wall(self) -> float:
+        """Sum over the rows."""
+        return sum(row.wall for row in self.rows)
+
+    @property
+    def gpu_hours(self) -> float:
+        """Sum over the rows."""
+        return sum(row.gpu_hours for row in self.rows)
 
     @property
     def gigabytes(self) -> float:
@@ -188,7 +185,8 @@ def _pretraining_rows(experiment: Experiment, counts: Counts, times: StepTimes) 
             slices = counts.cases * (1 - experiment.data.split.case_validation_fraction)
             slices *= _case_slices(experiment.data.preprocessing)
             work = (config.seeds, config.training, slices)
-            yield _row("pretrain", node.label, work, times.measure("segmentation", node.backbone, config.training))
+            row = _row("pretrain", node.label, work, times.measure("segmentation", node.backbone, config.training))
+            yield _side_by_side(experiment, row, config)
 
 
 def _row(stage: str, what: str, work: tuple[int, TrainingConfig, float], cost: tuple[float, int]) -> PlanRow:
@@ -202,34 +200,21 @@ def _row(stage: str, what: str, work: tuple[int, TrainingConfig, float], cost: t
 def _search_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> Iterator[PlanRow]:
     slices = counts.scans["train"] * _slices(experiment.data.preprocessing)
     for name, arm in experiment.arms.items():
-        trials = trials_of(experiment, name)
-        runs = trials * experiment.search.seeds_per_trial
-        seconds, _ = times.measure("age", arm.backbone, experiment.training)
-        hours = runs * experiment.training.max_epochs * slices * seconds / 3600
-        what = f"{name}: {trials} trials x {experiment.search.seeds_per_trial} seeds, {experiment.search.sampler}"
-        yield PlanRow("search", what, runs, experiment.training.max_epochs, hours, 0.0)
-        if again := min(experiment.search.finalists, trials) * experiment.search.finalist_seeds:
-            what = f"{name}: finalists, {experiment.search.finalist_seeds} fresh seeds each"
-            yield PlanRow("search", what, again, experiment.training.max_epochs, hours / runs * again, 0.0)
-
-
-def template_run(
-    task: Literal["age", "segmentation"], backbone: BackboneConfig, training: TrainingConfig
-) -> TrainingRun:
-    """Return a training without data, to count and to measure with."""
-    return TrainingRun(
-        task=task, backbone=backbone, training=training, seed=0, store=Path(), store_hash="", folder=Path()
-    )
-
-
-def trials_of(experiment: Experiment, arm: str) -> int:
-    """Return how many trials the search of an arm has."""
-    run = template_run("age", experiment.arms[arm].backbone, experiment.training)
-    return count_trials(StudyPlan(arm, run, experiment.search, Path()))
+        seconds, weights = times.measure("age", arm.backbone, experiment.training)
+        yield search_row(experiment, name, slices * seconds / 3600, weights)
 
 
 def _refit_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> Iterator[PlanRow]:
     slices = (counts.scans["train"] + counts.scans["validation"]) * _slices(experiment.data.preprocessing)
     for name, arm in experiment.arms.items():
         work = (len(experiment.refit.seeds), experiment.training, float(slices))
-        yield _row("refit", name, work, times.measure("age", arm.backbone, experiment.training))
+        row = _row("refit", name, work, times.measure("age", arm.backbone, experiment.training))
+        yield _side_by_side(experiment, row, experiment.refit)
+
+
+def _side_by_side(experiment: Experiment, row: PlanRow, config: RefitConfig | SegmentationPretraining) -> PlanRow:
+    """Say how many workers share a stage's work on this machine."""
+    held = experiment.resources
+    room = places_here(Demand(row.stage, 1, held.cpus_per_worker, held.gpus_per_worker))
+    workers = config.workers if config.parallel == "ddp" else min(config.workers, row.runs)
+    return replace(row, side_by_side=min(workers, room), gpus=held.gpus_per_worker)

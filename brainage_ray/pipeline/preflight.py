@@ -36,7 +36,7 @@ def demands_of(experiment: Experiment, until: str = "report") -> Iterator[Demand
             if isinstance(config, SegmentationPretraining):
                 yield _job(f"pretraining.{name}", config, held)
     if "search" in wanted:
-        yield trial_demand(search, held, (held.memory_gib_per_trial or 0) * GIB)
+        yield trial_demand(search, held)
     if "refit" in wanted:
         yield _job("refit", experiment.refit, held)
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import json
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from brainage_ray.config import ArmConfig, Experiment, TrainingRun
+from brainage_ray.data import atomic_write
 from brainage_ray.evaluation.choice import Verdict
-from brainage_ray.execution import StudyPlan, StudyResult, count_trials, load_plan_result, retell, run_study
+from brainage_ray.execution import (
+    StudyPlan,
+    StudyResult,
+    TrialMemory,
+    count_trials,
+    load_plan_result,
+    measure_trial,
+    retell,
+    run_study,
+    settle,
+)
 from brainage_ray.pipeline.finalists import finalist_plan
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
@@ -96,6 +108,23 @@ def _finished(session: Session, plan: StudyPlan) -> StudyResult | None:
 
 
 def _run(session: Session, plan: StudyPlan, name: str) -> StudyResult:
+    plan, note = settle(plan, _memory(session, plan))
+    if note:
+        session.progress.say(note)
     # Trials of earlier starts are told again, and count as done.
     with session.bar(name, count_trials(plan) * plan.run.epochs, "epochs"):
         return run_study(session.cluster, plan, session.recorder({}, plan.run.epochs))
+
+
+def _memory(session: Session, plan: StudyPlan) -> TrialMemory:
+    """Return what a trial takes: measured once for each kind of processor, and kept beside the study."""
+    workers, held = plan.search.workers_per_trial, plan.resources
+    file = plan.folder / f"memory-{'gpu' if held.gpus_of_trial(workers) else 'cpu'}.json"
+    if file.is_file():
+        return TrialMemory(**json.loads(file.read_text()))
+    if held.memory_gib_per_trial is not None and not 0 < held.gpus_per_trial < 1:
+        return TrialMemory(0)  # stated, and nobody shares a GPU
+    memory = measure_trial(session.cluster, plan)
+    with atomic_write(file) as out:
+        out.write(json.dumps(asdict(memory)).encode())
+    return memory

@@ -9,7 +9,7 @@ from typing import Any
 from brainage_ray.config import Experiment, TrainingRun
 from brainage_ray.errors import ConfigError
 from brainage_ray.execution import StudyResult, load_study_result
-from brainage_ray.pipeline.plan import template_run
+from brainage_ray.pipeline.plan_rows import template_run
 
 Settings = Mapping[str, Any]
 """Value by dotted path of a training run."""

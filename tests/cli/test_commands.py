@@ -220,10 +220,19 @@ def test_local_weights_that_are_missing_are_said_before_anything_is_made(brainag
     assert not (tmp_path / "runs" / "small" / "store").exists()
 
 
+def tree(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
 @pytest.mark.slow
-def test_a_dry_run_goes_no_further_than_it_is_told(brainage, people):
+def test_a_dry_run_goes_no_further_than_it_is_told_and_touches_nothing(brainage, people, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine.txt").write_text("mine")
+    before = tree(tmp_path)
     done = brainage("run", people, "--dry-run", "--until", "search", "--set", 'description="[/b]"')
     assert done.returncode == 0, done.stderr
+    assert tree(tmp_path) == before
+    assert "likely" in done.stdout
     assert "small [/b]" in done.stdout
     assert "search" in done.stdout
     assert "refit" not in done.stdout

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -167,41 +167,69 @@ def test_a_search_through_all_its_trials_was_not_ended_by_the_budget(tmp_path: P
         assert study.result().ended == ""
 
 
-def slow(seconds: float) -> Callable[[TrainingRun], Iterator[dict[str, float]]]:
-    def epochs(run: TrainingRun) -> Iterator[dict[str, float]]:
-        import time
+class Clock(Heard):
+    """Time as the budget sees it goes on by hours with each epoch and each complete trial that it hears of."""
 
+    def __init__(self, epoch_hours: float = 0.0, trial_hours: float = 0.0) -> None:
+        super().__init__()
+        self.now, self._epoch, self._trial = 0.0, epoch_hours * HOUR, trial_hours * HOUR
+
+    def __call__(self) -> float:
+        return self.now
+
+    def epoch(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        super().epoch(key, epoch, metrics)
+        self.now += self._epoch
+
+    def finished(self, key: str, status: str, metrics: Mapping[str, float]) -> None:
+        super().finished(key, status, metrics)
+        self.now += self._trial * (status == "complete")
+
+
+def fives() -> Callable[[TrainingRun], Iterator[dict[str, float]]]:
+    """A training that a worker can be sent: it cannot import this file."""
+
+    def epochs(run: TrainingRun) -> Iterator[dict[str, float]]:
         for _ in range(run.epochs):
-            time.sleep(seconds)
             yield {"validation_mae": 5.0}
 
     return epochs
 
 
 @pytest.mark.ray
-def test_hours_end_a_search_on_a_cluster_and_more_of_them_go_on(cluster: Cluster, tmp_path: Path):
-    short = planned(tmp_path, {"max_hours": 4 / HOUR}, trials=200, epochs=2)
-    result = run_study(cluster, short, Heard(), slow(0.2))
+def test_hours_end_a_search_on_a_cluster_and_more_of_them_go_on(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock = Clock(trial_hours=1.0)
+    monkeypatch.setattr("brainage_ray.execution.budget.monotonic", clock)
+    short = planned(tmp_path, {"max_hours": 3.0}, trials=200)
+    result = run_study(cluster, short, clock, fives())
     assert result.done
-    assert "search.budget.max_hours" in result.ended
+    assert "search.budget.max_hours: 3" in result.ended
     assert set(states(result)) <= {"complete", "pruned"}
-    assert 0 < len(result.trials) < 200
+    assert states(result).count("complete") >= 3
+    assert 3 <= len(result.trials) < 10
     unused = Cluster()
-    assert run_study(unused, short, Heard(), slow(0.2)) == result
+    assert run_study(unused, short, Heard(), fives()) == result
     assert not unused._connected
     more = planned(tmp_path, {"max_hours": 100.0, "max_trials": len(result.trials) + 2}, trials=200)
-    longer = run_study(cluster, more, Heard(), slow(0.0))
+    longer = run_study(cluster, more, clock, fives())
     assert len(longer.trials) == len(result.trials) + 2
     assert longer.trials[: len(result.trials)] == result.trials
 
 
 @pytest.mark.ray
-def test_a_budget_too_small_for_any_trial_says_what_to_do(cluster: Cluster, tmp_path: Path):
-    plan = planned(tmp_path, {"max_hours": 0.5 / HOUR}, epochs=50)
-    match = r"search of unet ended before any of its \d trials was trained.*max_hours: 0.000139. Raise that limit"
+def test_a_budget_too_small_for_any_trial_says_what_to_do(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock = Clock(epoch_hours=1.0)
+    monkeypatch.setattr("brainage_ray.execution.budget.monotonic", clock)
+    plan = planned(tmp_path, {"max_hours": 0.5}, epochs=50)
+    match = r"search of unet ended before any of its \d trials was trained.*max_hours: 0.5. Raise that limit"
     for _ in range(2):
         with pytest.raises(TrialFailed, match=match):
-            run_study(cluster, plan, Heard(), slow(0.1))
+            run_study(cluster, plan, clock, fives())
+    assert {status for status, _ in clock.ends.values()} == {"pruned"}
 
 
 def test_a_grid_has_a_budget_too(tmp_path: Path):

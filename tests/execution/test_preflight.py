@@ -77,7 +77,7 @@ def test_machines_that_may_still_start_count_and_are_not_waited_for():
 
 def test_a_trial_alone_holds_what_a_trial_holds_and_a_wide_one_its_workers_alone(tmp_path: Path):
     resources = ResourcesConfig(cpus_per_trial=3, gpus_per_trial=0.5, cpus_per_worker=2, gpus_per_worker=1)
-    narrow = trial_demand(search_of(tmp_path, 1), resources, GIB)
+    narrow = trial_demand(search_of(tmp_path, 1), resources.model_copy(update={"memory_gib_per_trial": 1}))
     wide = trial_demand(search_of(tmp_path, 4), resources)
     assert (narrow.processes, narrow.cpus, narrow.gpus, narrow.memory) == (1, 3, 0.5, GIB)
     assert (wide.processes, wide.cpus, wide.gpus) == (4, 2, 1)

@@ -182,7 +182,7 @@ class Growing(Cluster):
 
     asked = 0
 
-    def places(self, cpus: float, gpus: float, wanted: int = 1) -> int:
+    def places(self, cpus: float, gpus: float, wanted: int = 1, memory: float = 0) -> int:
         self.asked = wanted
         return wanted
 

@@ -139,7 +139,7 @@ def test_a_worker_without_a_gpu_takes_none(tmp_path: Path, gpus: float, device: 
 @pytest.mark.parametrize(("parallel", "asked"), [("share", 4), ("ddp", 6)])
 def test_a_growing_cluster_is_asked_for_the_workers_that_have_work(tmp_path: Path, parallel: str, asked: int):
     class Growing(Cluster):
-        def places(self, cpus: float, gpus: float, wanted: int = 1) -> int:
+        def places(self, cpus: float, gpus: float, wanted: int = 1, memory: float = 0) -> int:
             assert wanted == asked
             return wanted
 
@@ -196,7 +196,7 @@ def test_workers_that_fit_a_run_together_need_a_gpu_each(
     tmp_path: Path, gpus: float, workers: int, parallel: str, refused: bool
 ):
     class Large(Cluster):
-        def places(self, cpus: float, gpus: float, wanted: int = 1) -> int:
+        def places(self, cpus: float, gpus: float, wanted: int = 1, memory: float = 0) -> int:
             assert not refused
             return wanted
 

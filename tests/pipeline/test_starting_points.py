@@ -11,7 +11,7 @@ from brainage_ray.config import Experiment, load_experiment
 from brainage_ray.errors import ConfigError
 from brainage_ray.execution import StudyPlan
 from brainage_ray.execution.study import Study
-from brainage_ray.pipeline.plan import template_run
+from brainage_ray.pipeline.plan_rows import template_run
 from brainage_ray.pipeline.starting_points import CHOSEN_RATES, check_first_trials, first_trials
 
 QUICKSTART = Path(__file__).parents[2] / "experiments" / "quickstart.yaml"
