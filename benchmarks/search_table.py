@@ -32,7 +32,7 @@ from brainage_ray.data import SliceStore
 HERE = Path(__file__).parent
 EXPERIMENT, TABLE = HERE / "search_table.yaml", HERE / "search_table.csv"
 LR = "training.optimizer.lr"
-RATES = tuple(float(f"{rate:.3g}") for rate in np.geomspace(5.0e-4, 2.0e-2, 8))
+RATES = tuple(float(f"{rate:.3g}") for rate in np.geomspace(5.0e-4, 2.0e-2, 10))
 WORKERS = 2
 
 

@@ -87,7 +87,7 @@ def _run_open_trials(
 def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSource | None) -> None:
     from ray import tune  # seconds: only where there is work
 
-    from brainage_ray.execution.searcher import StudySearcher, StudyStopper
+    from brainage_ray.execution.searcher import StartingActors, StudySearcher, StudyStopper
     from brainage_ray.execution.trial import TrialActor
 
     resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
@@ -96,6 +96,7 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
         tune.with_resources(tune.with_parameters(TrialActor, epochs=epochs), resources),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(session),
+            scheduler=StartingActors(),
             num_samples=-1,
             max_concurrent_trials=at_once,
             reuse_actors=True,
