@@ -116,7 +116,11 @@ class Bridge:
     """
 
     def __init__(
-        self, space: SearchSpace, seed: int, sampler: optuna.samplers.BaseSampler | None = None, choose_last: bool = True
+        self,
+        space: SearchSpace,
+        seed: int,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        choose_last: bool = True,
     ) -> None:
         from ray.tune.schedulers import AsyncHyperBandScheduler
         from ray.tune.search.optuna import OptunaSearch

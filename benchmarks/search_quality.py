@@ -1,4 +1,4 @@
-"""How good the settings are that a search chooses: true states against the stock bridge's beliefs, and one lie at a time.
+"""How good the settings are that a search chooses: true states against the stock bridge's, and one lie at a time.
 
     python -m benchmarks.search_quality
 
