@@ -15,6 +15,7 @@ import multiprocessing
 import random
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -52,12 +53,14 @@ class Table:
     """Looks settings up.
 
     Args:
-        curves: of every point of a grid.
+        curves: of points of the grid, some for every choice.
     """
 
     def __init__(self, curves: Sequence[Curve]) -> None:
         self.curves = tuple(curves)
-        self._by_point = {_point(curve.params): curve for curve in curves}
+        self._by_choices: dict[tuple[Any, ...], list[Curve]] = defaultdict(list)
+        for curve in curves:
+            self._by_choices[_choices_of(curve.params)].append(curve)
 
     @property
     def best(self) -> float:
@@ -66,8 +69,8 @@ class Table:
 
     def look_up(self, params: Mapping[str, Any]) -> Curve:
         """Return the curve of the nearest learning rate and the same choices."""
-        nearest = min(RATES, key=lambda rate: abs(log(rate / params[LR])))
-        return self._by_point[_point({**params, LR: nearest})]
+        same = self._by_choices[_choices_of(params)]
+        return min(same, key=lambda curve: abs(log(curve.params[LR] / params[LR])))
 
 
 def main() -> None:
@@ -105,10 +108,12 @@ def choices() -> dict[str, tuple[Any, ...]]:
 
 def prepared_store(experiment: Experiment, workspace: Path) -> Path:
     """Return the folder of the experiment's slices, made at the first call."""
-    from brainage_ray.pipeline.run import run_experiment
+    from brainage_ray.pipeline.prepare import prepare
+    from brainage_ray.pipeline.progress import Silent
+    from brainage_ray.pipeline.session import open_session
 
-    run_experiment(experiment, workspace, until="prepare")
-    return next((workspace / experiment.name / "store").glob("*/age"))
+    with open_session(experiment, workspace, None, Silent()) as session:
+        return prepare(session).age.folder
 
 
 def training_run(experiment: Experiment, store: SliceStore) -> TrainingRun:
@@ -156,6 +161,10 @@ def _append(curve: Curve) -> None:
             writer.writerow([*curve.params, "cpu_seconds", *names])
         values = [f"{value:.4f}" for value in curve.values]
         writer.writerow([*curve.params.values(), f"{curve.cpu_seconds:.1f}", *values])
+
+
+def _choices_of(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    return _point({path: value for path, value in params.items() if path != LR})
 
 
 def _point(params: Mapping[str, Any]) -> tuple[Any, ...]:
