@@ -19,6 +19,8 @@ from benchmarks import (
     data_path,
     preparation,
     preprocessing_chains,
+    search_cost,
+    search_quality,
     statistics_speed,
     step_time,
     trial_cost,
@@ -33,6 +35,9 @@ BENCHMARKS = {
     "extraction": preprocessing_chains.measure_dice,
     "preparation": preparation.measure,
     "trial": trial_cost.measure,
+    "search-cost": search_cost.measure,
+    "search-memory": search_cost.measure_memory,
+    "search-quality": search_quality.measure,
     "step": step_time.measure,
     "statistics": statistics_speed.measure,
 }

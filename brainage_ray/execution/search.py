@@ -104,7 +104,7 @@ def _run_open_trials(
 def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSource | None) -> None:
     from ray import tune  # seconds: only where there is work
 
-    from brainage_ray.execution.searcher import StudySearcher, StudyStopper
+    from brainage_ray.execution.searcher import StartingActors, StudySearcher, StudyStopper
     from brainage_ray.execution.silence import SilenceWatch
 
     scratch = plan.folder / "ray"
@@ -112,6 +112,7 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
         _trainable(plan, epochs),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(session),
+            scheduler=StartingActors(),
             num_samples=-1,
             max_concurrent_trials=at_once,
             reuse_actors=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from brainage_ray.execution.session import StudySession
@@ -48,3 +49,14 @@ class StudyStopper(tune.Stopper):  # type: ignore[misc]
     def stop_all(self) -> bool:
         """Never end the whole study."""
         return False
+
+
+class StartingActors(FIFOScheduler):  # type: ignore[misc]
+    """Lets an actor that is starting start.
+
+    Tune's own gives an actor that is free to the oldest trial that waits, ends the one that was starting for it, and
+    starts another for the newest: where trials are short, every trial costs a process.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any, **_: Any) -> None:
+        """Choose none: then Tune gives a free actor to a trial that has none yet, in their order."""

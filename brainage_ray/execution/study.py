@@ -97,6 +97,7 @@ class Study:
             self._study.set_user_attr(STARTS, self._start)
             self._since = first_start(self._places(), self._start)
             self._open, self._fixed = self._unanswered()
+            self._tried = set(self._places())
         except BaseException:
             self._held.close()
             raise
@@ -136,7 +137,7 @@ class Study:
     def ask_for(self, number: int) -> OpenTrial:
         """Open a trial for a place that waits."""
         self._open.remove(number)
-        passed = max((trial.last_step or 0 for trial in self._places().get(number, ())), default=0)
+        passed = self._passed(number)
         with _experimental():
             self._study.sampler = make_sampler(self._plan.search, number, self._fixed.get(number))
             handle = self._study.ask()
@@ -212,6 +213,12 @@ class Study:
             return places, dict(enumerate(self._points))
         first = {place: dict(params) for place, params in enumerate(self._plan.first)}
         return places, first | {place: dict(tried[place][-1].params) for place in places if place in tried}
+
+    def _passed(self, place: int) -> int:
+        """Return the epoch that the tries of a place have reached, and note that there is one more."""
+        tries = self._places()[place] if place in self._tried else ()  # else a long study is not read through
+        self._tried.add(place)
+        return max((trial.last_step or 0 for trial in tries), default=0)
 
     def _places(self) -> dict[int, list[FrozenTrial]]:
         return read_places(self._study, self.wanted)
