@@ -192,9 +192,8 @@ def start(file: Path, workspace: Path, short: Path) -> subprocess.Popen:
         str(workspace),
     ]
     environment = os.environ | {"TMPDIR": str(short), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=(short / "log").open("ab"), stderr=subprocess.STDOUT
-    )
+    with (short / "log").open("ab") as log:
+        return subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
 
 
 def test_killed_among_its_finalists_it_goes_on_and_chooses_the_same(result, selected, file, short):
