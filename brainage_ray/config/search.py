@@ -104,7 +104,7 @@ class SearchConfig(FrozenModel):
                     f"{name} is of the test split, which is closed during the search: settings that are chosen on it "
                     "would make its error too small; use validation_mae"
                 )
-        return value
+        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

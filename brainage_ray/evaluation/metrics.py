@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
 
 from brainage_ray.errors import DataError
 
@@ -67,6 +66,8 @@ def delta_auc(patients: NDArray[Any], healthy: NDArray[Any]) -> float:
     Returns:
         Mann-Whitney's U / (n m) with equal deltas counted as half; 0.5 tells nothing, 1 all.
     """
+    from scipy.stats import mannwhitneyu  # here: training without this metric needs torch and MONAI alone
+
     u = mannwhitneyu(patients, healthy, method="asymptotic").statistic
     return float(u / (len(patients) * len(healthy)))
 

@@ -18,9 +18,23 @@ from brainage_ray.errors import ConfigError
 BOTH = ["validation_mae", "validation_delta_auc"]
 CHOICES = {"parameters": {LR: choices(1.0e-3, 1.0e-4)}}
 
+WHEN_ADAM = between(0.1, 0.2, when={NAME: "adam"})
 BAD = {
     "gp and asha": ({"sampler": "gp", "scheduler": "asha"}, ["gp learns from complete trials", "asha"]),
     "pbt and tpe": ({"sampler": "tpe", "scheduler": "pbt"}, ["pbt makes new settings itself", "sampler: random"]),
+    "pbt and a choice of architecture": (
+        {"sampler": "random", "scheduler": "pbt", "space": {"parameters": {DEPTH: choices(4, 5)}}},
+        [DEPTH, "cannot change then"],
+    ),
+    "pbt and the optimizer itself": (
+        {"sampler": "random", "scheduler": "pbt", "space": {"parameters": {NAME: choices("adam", "sgd")}}},
+        [NAME],
+    ),
+    "pbt and a condition": (
+        {"sampler": "random", "scheduler": "pbt", "space": {"parameters": {LR: WHEN_ADAM}}},
+        [LR, "has a when"],
+    ),
+    "pbt without a population": ({"sampler": "random", "scheduler": "pbt", "trials": 3}, ["from 3 to 4"]),
     "two objectives and asha": ({"objective": BOTH, "scheduler": "asha"}, ["one value", "objective has 2"]),
     "two objectives and cmaes": ({"objective": BOTH, "sampler": "cmaes"}, ["cmaes", "nsga2, tpe or gp"]),
     "one objective and nsga2": ({"sampler": "nsga2"}, ["several objectives", "has one"]),
@@ -63,6 +77,8 @@ def test_every_pair_loads_or_says_why_not(tmp_path, sampler, scheduler):
     search = {"sampler": sampler, "scheduler": scheduler}
     if sampler == "grid":
         search["space"] = CHOICES
+    if scheduler == "pbt":
+        search["trials"] = 4
     if sampler == "nsga2":
         search["objective"] = BOTH
     alone = sampler in ("gp", "cmaes", "nsga2") and scheduler != "none"

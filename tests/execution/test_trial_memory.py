@@ -121,13 +121,3 @@ def test_trials_hold_their_memory_while_they_train(cluster: Cluster, tmp_path: P
     plan = replace(plan, resources=ResourcesConfig(memory_gib_per_trial=0.6 * node))
     result = run_study(cluster, plan, Heard(), epochs)
     assert [trial.values[0] for trial in result.trials] == [pytest.approx(0.4 * node, rel=0.01)] * 2
-
-
-@pytest.mark.gpu
-def test_a_gpu_is_measured_with_all_seeds(ages: SliceStore, tmp_path: Path):
-    from brainage_ray.training.memory import measure_memory
-
-    run = tiny_run(ages, tmp_path, {"batch_size": 512}, device="cuda")
-    _, one, total = measure_memory([[run]])
-    _, two, _ = measure_memory([[run, run.model_copy(update={"seed": 1})]])
-    assert 0 < one < two < total
