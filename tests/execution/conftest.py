@@ -30,7 +30,16 @@ def ages(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
 
 
 @pytest.fixture
-def address(cluster: Cluster) -> str:
+def drivers() -> Iterator[None]:
+    """Ends the drivers that a test leaves behind when it fails, so that they hold none of the tests' cluster."""
+    yield
+    import survival_plans
+
+    survival_plans.kill_drivers()
+
+
+@pytest.fixture
+def address(cluster: Cluster, drivers: None) -> str:
     """Where the tests' cluster listens, for drivers of their own."""
     import ray
 

@@ -32,6 +32,7 @@ EpochSource = Callable[[TrainingRun], Iterator[dict[str, float]]]
 TRIALS, EPOCHS = 6, 4
 EXPERIMENT = "survival"
 HERE = Path(__file__).parent
+_DRIVERS: list[subprocess.Popen[str]] = []
 
 
 def plan_in(folder: Path, **search: Any) -> StudyPlan:
@@ -168,10 +169,21 @@ def start_driver(
     code = "import survival_plans; survival_plans.main()"
     command = [sys.executable, "-c", code, str(folder), sampler, address, uri, str(store)]
     path = os.pathsep.join([str(HERE), str(HERE.parent / "training"), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
+    driver = subprocess.Popen(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    _DRIVERS.append(driver)
+    return driver
+
+
+def kill_drivers() -> None:
+    """End what a failed test left, so that it holds none of the cluster that the next ones share."""
+    for driver in _DRIVERS:
+        if driver.poll() is None:
+            driver.kill()
+            driver.communicate()
+    _DRIVERS.clear()
 
 
 def wait_until(condition: Callable[[], Any], driver: subprocess.Popen[str]) -> None:
@@ -188,7 +200,7 @@ def trained(plan: StudyPlan) -> list[str]:
 def finished_trials(plan: StudyPlan) -> list[FrozenTrial]:
     """The finished trials as Optuna alone reads them."""
     storage = JournalStorage(JournalFileBackend(str(plan.folder / JOURNAL)))
-    study = optuna.load_study(study_name=JOURNAL, storage=storage)
+    study = optuna.load_study(study_name=plan.name, storage=storage)
     return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 

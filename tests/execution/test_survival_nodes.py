@@ -47,7 +47,9 @@ def machines(short_folder: Path) -> Iterator[Machines]:
     machines.close()
 
 
-def test_a_machine_that_is_taken_away_costs_an_epoch(machines: Machines, cluster: Cluster, tmp_path: Path):
+def test_a_machine_that_is_taken_away_costs_an_epoch(
+    machines: Machines, cluster: Cluster, drivers: None, tmp_path: Path
+):
     undisturbed = undisturbed_best(tmp_path / "undisturbed", "random", cluster, {})
     plan = plan_in(tmp_path)
     give_orders(plan, t1_3="hang")
