@@ -99,6 +99,7 @@ def _studies(searched: Searched) -> dict[str, StudyReport]:
             selected_trial=searched.selected[arm].trial,
             params=searched.selected[arm].params,
             epochs=searched.selected[arm].epochs,
+            changes=searched.selected[arm].changes,
             wanted=study.wanted,
             ended=study.ended,
             again=_again(searched, arm),

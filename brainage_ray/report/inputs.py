@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainage_ray.config import Experiment
+from brainage_ray.config.run import SettingsChange
 from brainage_ray.data.audit import AuditReport
 from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.evaluation.choice import Verdict
@@ -40,6 +41,8 @@ class TrialReport:
     """Why it failed."""
     delta_auc: float | None = None
     """How well the brain-age delta tells AD from CN at best_epoch; where that is an objective."""
+    changes: Sequence[SettingsChange] = ()
+    """Of the settings while it trained; `params` are those that it began with."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class StudyReport:
     """The settings that the final models got, value by dotted path."""
     epochs: int
     """The epochs that the final models got."""
+    changes: Sequence[SettingsChange] = ()
+    """Of those settings while they trained."""
     wanted: int = 0
     """How many trials the search was to have."""
     ended: str = ""

@@ -24,10 +24,17 @@ def settings_table(studies: Mapping[str, StudyReport]) -> Table | None:
     rows = []
     for arm, study in studies.items():
         states = [trial.state for trial in study.trials]
-        values = [setting(study.params[path]) if path in study.params else NOTHING for path in paths]
+        values = [_course(study, path) if path in study.params else NOTHING for path in paths]
         tally = [str(states.count(state)) for state in ("complete", "pruned", "failed")]
         rows.append(Row((arm, *values, str(study.epochs), *tally), arm=arm))
     return Table("settings", "Settings of the final models, and the trials behind them", header, tuple(rows))
+
+
+def _course(study: StudyReport, path: str) -> str:
+    """Write a setting, and what it was changed to while the models trained."""
+    changed = {change.after_epoch: change.params[path] for change in study.changes if path in change.params}
+    first = changed.pop(0, study.params[path])
+    return ", ".join([setting(first), *(f"{setting(value)} after epoch {epoch}" for epoch, value in changed.items())])
 
 
 def transfers_table(transfers: Sequence[Transfer]) -> Table | None:

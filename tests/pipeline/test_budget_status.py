@@ -37,11 +37,11 @@ def test_status_says_why_a_search_ended_and_takes_it_as_done(prepared: Prepared,
                 study.report(trial, epoch + 1, [5.0] * plan.search.seeds_per_trial)
             study.tell(trial, "complete", 1.0)
     found = Searched({}, {})
-    row = _search(one, prepared, known, "unet", found)
+    (row,) = _search(one, prepared, known, "unet", found)
     assert (row.done, row.total) == (2, study.wanted)
     assert row.note == "best 5.00 years; ended by its budget: 2 trials spent search.budget.max_trials: 2"
     assert list(found.selected) == ["unet"]
     goes_on = Searched({}, {})
-    row = _search(more, prepared, known, "unet", goes_on)
+    (row,) = _search(more, prepared, known, "unet", goes_on)
     assert (row.done, row.note) == (2, "best 5.00 years")
     assert not goes_on.selected

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from report_inputs import experiment_of, inputs_of, ledger_of, manifest_of, study_of, summary_of
 
+from brainage_ray.config.run import SettingsChange
 from brainage_ray.report import Transfer
 from brainage_ray.report.record_tables import (
     data_table,
@@ -176,6 +177,15 @@ def test_settings_count_the_trials(inputs):
     assert table.header == ("Arm", "batch_size", "lr", "Epochs", "Complete", "Pruned", "Failed")
     assert cells(table, "unet")[-3:] == ("9", "4", "1")
     assert settings_table({}) is None
+
+
+def test_settings_that_changed_during_training_say_when(inputs):
+    rate = "training.optimizer.lr"
+    study = replace(inputs.studies["unet"], params={rate: 0.01})
+    later = SettingsChange(after_epoch=4, params={rate: 0.002})
+    first = SettingsChange(after_epoch=0, params={rate: 0.005})
+    for changes, shown in (((later,), "0.01, 0.002 after epoch 4"), ((first, later), "0.005, 0.002 after epoch 4")):
+        assert cells(settings_table({"unet": replace(study, changes=changes)}), "unet")[1] == shown
 
 
 def test_data_counts_people_once():
