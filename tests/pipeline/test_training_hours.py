@@ -39,7 +39,7 @@ def test_gpu_hours_count_what_each_training_held(tmp_path: Path, parallel: str, 
     hour = SimpleNamespace(seconds=3600.0)
     results = SimpleNamespace(
         pretrained=SimpleNamespace(fits={node: [hour, hour] for node in nodes}),
-        searched=SimpleNamespace(studies={"small": SimpleNamespace(trials=[hour] * 8)}),
+        searched=SimpleNamespace(studies={"small": SimpleNamespace(trials=[hour] * 8)}, finals={}),
         models=[SimpleNamespace(fit=hour)] * 3,
     )
     hours = _training_hours(session_of(experiment, tmp_path), results)

@@ -184,7 +184,7 @@ def test_settings_that_changed_during_training_say_when(inputs):
     study = replace(inputs.studies["unet"], params={rate: 0.01})
     later = SettingsChange(after_epoch=4, params={rate: 0.002})
     first = SettingsChange(after_epoch=0, params={rate: 0.005})
-    for changes, shown in (((later,), "0.01, 0.002 after epoch 4"), ((first, later), "0.005, 0.002 after epoch 4")):
+    for changes, shown in (((later,), "0.01, 2e-3 after epoch 4"), ((first, later), "5e-3, 2e-3 after epoch 4")):
         assert cells(settings_table({"unet": replace(study, changes=changes)}), "unet")[1] == shown
 
 
