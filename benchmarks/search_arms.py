@@ -79,6 +79,32 @@ class Ours:
         return _lowest(self._best)
 
 
+class RayRungs(Ours):
+    """The study as it is, with Ray's ASHA to stop its trials.
+
+    Args:
+        study: entered, without a scheduler of its own.
+    """
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(study)
+        self._asha = ray_asha()
+
+    def ask(self, number: int) -> Mapping[str, Any]:
+        """Ask the study, and make the trial known to the scheduler."""
+        self._asha.on_trial_add(None, _ray_trial(number))
+        return super().ask(number)
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Report to both; the scheduler decides."""
+        if super().report(number, epoch, value):
+            return True
+        stop = self._asha.on_trial_result(None, _ray_trial(number), _result(epoch, value)) == self._asha.STOP
+        if stop and epoch < EPOCHS:
+            self._stopped.add(number)
+        return bool(stop)
+
+
 class LyingStudy(Study):
     """Tells Optuna what the bridge would tell it.
 
@@ -122,28 +148,25 @@ class Bridge:
         sampler: optuna.samplers.BaseSampler | None = None,
         choose_last: bool = True,
     ) -> None:
-        from ray.tune.schedulers import AsyncHyperBandScheduler
         from ray.tune.search.optuna import OptunaSearch
 
         own = {"sampler": sampler} if sampler else {"seed": seed}
         logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel(logging.ERROR)
         self._search = OptunaSearch(space=_distributions(space), metric=METRIC, mode="min", **own)
-        self._asha = AsyncHyperBandScheduler(
-            metric=METRIC, mode="min", max_t=EPOCHS, grace_period=GRACE, reduction_factor=REDUCTION
-        )
+        self._asha = ray_asha()
         self._choose_last = choose_last
         self._seen: dict[int, list[float]] = {}
 
     def ask(self, number: int) -> Mapping[str, Any]:
         """Ask the searcher, and make the trial known to the scheduler."""
         params: dict[str, Any] = self._search.suggest(str(number))
-        self._asha.on_trial_add(None, SimpleNamespace(trial_id=str(number)))
+        self._asha.on_trial_add(None, _ray_trial(number))
         self._seen[number] = []
         return params
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Ask the scheduler; the searcher hears of epochs after which a trial goes on."""
-        trial = SimpleNamespace(trial_id=str(number))
+        trial = _ray_trial(number)
         self._seen[number].append(value)
         stop = bool(self._asha.on_trial_result(None, trial, _result(epoch, value)) == self._asha.STOP)
         if not stop:
@@ -152,7 +175,7 @@ class Bridge:
 
     def end(self, number: int, epoch: int, value: float) -> None:
         """Tell both."""
-        self._asha.on_trial_complete(None, SimpleNamespace(trial_id=str(number)), _result(epoch, value))
+        self._asha.on_trial_complete(None, _ray_trial(number), _result(epoch, value))
         self._search.on_trial_complete(str(number), _result(epoch, value))
 
     def choose(self) -> int | None:
@@ -164,10 +187,12 @@ class Bridge:
 
 
 @contextmanager
-def ours(task: Task, seed: int, lies: Sequence[Lie] = (), **search: Any) -> Iterator[Searcher]:
+def ours(
+    task: Task, seed: int, lies: Sequence[Lie] = (), opened: Callable[[Study], Searcher] = Ours, **search: Any
+) -> Iterator[Searcher]:
     """Open our study in a folder that goes at the end; `search` changes its sampler or scheduler."""
     with tempfile.TemporaryDirectory() as name, LyingStudy(study_plan(task, seed, Path(name), **search), lies) as study:
-        yield Ours(study)
+        yield opened(study)
 
 
 @contextmanager
@@ -189,6 +214,19 @@ def study_plan(task: Task, seed: int, folder: Path, **search: Any) -> StudyPlan:
     )  # fmt: skip
     settings = {"sampler": "tpe", "scheduler": "asha", "trials": MANY, "seed": seed, **search}
     return StudyPlan(task.name, run, SearchConfig(space=task.space, **settings), folder)
+
+
+def ray_asha() -> Any:
+    """Return Ray's ASHA with the rungs of ours."""
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    return AsyncHyperBandScheduler(
+        metric=METRIC, mode="min", max_t=EPOCHS, grace_period=GRACE, reduction_factor=REDUCTION
+    )
+
+
+def _ray_trial(number: int) -> SimpleNamespace:
+    return SimpleNamespace(trial_id=str(number))
 
 
 def _lowest(values: Mapping[int, float]) -> int | None:
@@ -217,6 +255,7 @@ ARMS: dict[str, Callable[[Task, int], AbstractContextManager[Searcher]]] = {
     "ours, told that stopped is complete": partial(ours, lies=("stopped",)),
     "ours, NaN left running": partial(ours, lies=("nan",)),
     "ours, all three": partial(ours, lies=("last", "stopped", "nan")),
+    "ours, stopped by Ray's ASHA": partial(ours, opened=RayRungs, scheduler="none"),
     "random + ASHA": partial(ours, sampler="random"),
 }
 """What is compared, each opened for a task and a seed."""

@@ -169,7 +169,8 @@ def test_a_grid_holds_every_point_of_the_table_in_an_order_of_its_own():
     task = GridTask(load_table(), seed=1)
     sizes = [len(parameter.choices) for parameter in task.space.parameters.values()]
     assert math.prod(sizes) == 60
-    assert list(task.space.parameters) != list(GridTask(load_table(), seed=3).space.parameters)
+    orders = {tuple(GridTask(load_table(), seed=seed).space.parameters) for seed in range(10)}
+    assert 1 < len(orders) <= 6
 
 
 def test_a_curve_holds_between_its_epochs():
