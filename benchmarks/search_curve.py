@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from benchmarks.search_arms import ours
 from benchmarks.search_simulator import simulate
-from benchmarks.search_table import LR, RATES, choices, load_table
+from benchmarks.search_table import LR, RATES, Table, choices, load_table
 from benchmarks.search_tasks import EPOCHS, TableTask
 from brainage_ray.config import SearchSpace
 from brainage_ray.config.read import validate
@@ -28,15 +29,20 @@ from brainage_ray.config.read import validate
 HERE = Path(__file__).parent
 RESULTS, FIGURE = HERE / "results" / "search_curve.json", HERE.parent / "docs" / "search_curve.png"
 REPEATS, WORKERS, PROCESSES, TRAININGS = 40, 2, 2, 40
-PAIRS = {
+LATE = 15
+"""Epochs of grace after which the order of the table's trainings tells the order of their best values."""
+PAIRS: dict[str, dict[str, Any]] = {
     "grid + none": {"sampler": "grid", "scheduler": "none"},
     "random + none": {"sampler": "random", "scheduler": "none"},
     "random + ASHA": {"sampler": "random", "scheduler": "asha"},
     "TPE + none": {"sampler": "tpe", "scheduler": "none"},
     "TPE + ASHA": {"sampler": "tpe", "scheduler": "asha"},
+    f"random + ASHA, grace {LATE}": {"sampler": "random", "scheduler": "asha", "grace_epochs": LATE},
+    f"TPE + ASHA, grace {LATE}": {"sampler": "tpe", "scheduler": "asha", "grace_epochs": LATE},
 }
-DRAWN = {"grid + none": "#7f7f7f", "random + ASHA": "#d08a2c", "TPE + ASHA": "#1f6fb4"}
+DRAWN = {"grid + none": "#7f7f7f", "TPE + ASHA": "#d08a2c", f"TPE + ASHA, grace {LATE}": "#1f6fb4"}
 """Pairs of the figure, and their colours; it shows no more than can be told apart."""
+SEEN = (3, 6, 9, 12, 15, 18, 21, 24)
 NEAR = 0.25
 """Years above the best of the table that count as having found it."""
 
@@ -112,7 +118,15 @@ def summary(reached: dict[str, np.ndarray], minutes: np.ndarray, best: float) ->
             f"median_minutes_to_best_plus_{NEAR}": round(median_minutes, 1) if np.isfinite(median_minutes) else None,
             f"share_within_{NEAR}_at_the_end": round(float((values[:, -1] <= best + NEAR).mean()), 3),
         }
-    return {"command": "python -m benchmarks.search_curve", "repeats": REPEATS, "best_of_table": best, "pairs": pairs}
+    found = {"command": "python -m benchmarks.search_curve", "repeats": REPEATS, "best_of_table": best, "pairs": pairs}
+    return found | {"rank_correlation_with_the_best": foresight(load_table())}
+
+
+def foresight(table: Table) -> dict[int, float]:
+    """Return how well the best value by an epoch tells that of the whole training: Spearman's rho over the table."""
+    values = np.array([curve.values for curve in table.curves])
+    whole = values.min(axis=1)
+    return {epoch: round(float(stats.spearmanr(values[:, :epoch].min(axis=1), whole)[0]), 2) for epoch in SEEN}
 
 
 def draw(reached: dict[str, np.ndarray], minutes: np.ndarray, best: float) -> None:
