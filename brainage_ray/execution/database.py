@@ -17,7 +17,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import NullPool, create_engine, inspect, text
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from brainage_ray.errors import ConfigError, EngineError, NoSpaceError
 from brainage_ray.execution.disks import network_type
@@ -160,7 +160,9 @@ def _cause(error: Exception) -> BaseException:
 def passes(error: Exception) -> bool:
     """Tell whether it may be over by itself."""
     cause = _cause(error)
-    lost = isinstance(cause, OperationalError | InterfaceError) or getattr(cause, "connection_invalidated", False)
+    # PendingRollbackError: the connection went between two statements of a transaction; Optuna has rolled it back since
+    lost = isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
+    lost = lost or getattr(cause, "connection_invalidated", False)
     return lost and not _is_full(cause)
 
 

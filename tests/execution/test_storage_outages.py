@@ -18,12 +18,12 @@ import pytest
 from engine_plans import LR_RANGE, Heard, make_plan
 from optuna.trial import TrialState
 from postgres import PASSWORD, Postgres, programs, running_postgres
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, PendingRollbackError, SQLAlchemyError
 
 from brainage_ray.config import TrainingRun
 from brainage_ray.errors import EngineError
 from brainage_ray.execution import Cluster, StudyPlan, load_study_result, patience, run_study
-from brainage_ray.execution.database import opened_database, parse_storage
+from brainage_ray.execution.database import opened_database, parse_storage, passes
 from brainage_ray.execution.patience import PatientStorage
 from brainage_ray.execution.session import StudySession
 from brainage_ray.execution.storage import find_study
@@ -168,6 +168,11 @@ def test_a_server_that_stays_away_ends_the_search_which_then_goes_on(
     with Study(plan) as study:
         assert [trial.state for trial in study.result().trials] == ["complete", "running"]
         assert study.open_places == 11
+
+
+def test_a_connection_that_went_amid_a_transaction_is_waited_for():
+    assert passes(PendingRollbackError("Can't reconnect until invalid transaction is rolled back."))
+    assert not passes(SQLAlchemyError("wrong"))
 
 
 def test_a_lock_that_was_lost_is_taken_again(server: Postgres, plan: StudyPlan):
