@@ -72,6 +72,7 @@ def test_a_kill_before_any_change_of_a_file(commands, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(2400)  # some fifty clusters are started, each in seconds or, on a busy machine, in half a minute
 def test_kills_at_random_moments(commands, tmp_path):
     """Of the command and of the cluster that it started, in some workspaces at once, since starting is mostly waiting.
 
