@@ -136,7 +136,7 @@ class Cluster:
 
             ray.shutdown()
         if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            _remove(self._temporary)
             self._mark.release()
         self._temporary, self._connected, self._ours = None, False, False
         self._autoscaler = None
@@ -213,12 +213,21 @@ class Cluster:
             raise EngineError(f"{problem}: {str(error).strip().splitlines()[0]}", fix) from error
 
 
+def _remove(folder: Path) -> None:
+    """Remove a cluster's folder, its mark last: by that another process finds what a killed one did not get to."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != _MARK:
+                shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _temporary_folder() -> tuple[Path, FileLock]:
     """Make a folder with a short path, and remove those whose process was killed; theirs is a lock that is free."""
     base = Path("/tmp") if len(tempfile.gettempdir()) > _SOCKET_ROOM else Path(tempfile.gettempdir())
     for left in base.glob(f"{_PREFIX}*/{_MARK}"):
         with contextlib.suppress(OSError, Timeout), FileLock(left, timeout=0):
-            shutil.rmtree(left.parent, ignore_errors=True)
+            _remove(left.parent)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     mark = FileLock(folder / _MARK)
     mark.acquire()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,33 @@ def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path: 
     assert sorted(tmp_path.iterdir()) == sorted([first, second])
     mark.release()
     other.release()
+
+
+def test_a_process_that_is_killed_while_it_removes_a_folder_leaves_its_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("brainage_ray.execution.cluster._SOCKET_ROOM", 1000)
+    dead = tmp_path / "brainage-dead"
+    for name in ("aaa", "session", "zzz"):
+        (dead / name).mkdir(parents=True)
+    (dead / "alive").touch()
+    remove, removed = shutil.rmtree, []
+
+    def killed_at_the_third(path: Path, ignore_errors: bool) -> None:
+        if len(removed) == 2:
+            raise KeyboardInterrupt
+        removed.append(path)
+        remove(path, ignore_errors)
+
+    monkeypatch.setattr("shutil.rmtree", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        _temporary_folder()
+    assert len(removed) == 2
+    monkeypatch.setattr("shutil.rmtree", remove)
+    folder, mark = _temporary_folder()
+    assert [*tmp_path.iterdir()] == [folder]
+    mark.release()
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -109,5 +109,6 @@ def test_kills_at_random_moments(commands, tmp_path):
     with ThreadPoolExecutor(LANES) as pool:
         stores = list(pool.map(kill_again_and_again, range(LANES)))
     assert stores.count(stores[0]) == LANES
+    assert prepare(tmp_path / "another") == stores[0]  # this starts a cluster, which removes what killed ones left
     assert not any(members(session) for session in commands.started)
     assert not list(commands.folder.glob("brainage-*")), "a cluster's folder was left"
