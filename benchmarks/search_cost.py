@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     arguments = parser.parse_args()
     load = Load(arguments.at_once, arguments.trials, arguments.epochs)
-    with tempfile.TemporaryDirectory(prefix="bc", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="bc", dir="/tmp", ignore_cleanup_errors=True) as name:  # Ray still ends
         run = {"ours": _ours, "stock": _stock, "train": partial(_stock, train=True), "optuna": _optuna}
         print(json.dumps(asdict(run[arguments.kind](Path(name), load))))
 
