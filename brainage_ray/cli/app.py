@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Storage, Workspace
+from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Storage, Tracking, Workspace
 from brainage_ray.cli.qc import qc
 
 app = typer.Typer(
@@ -32,10 +32,11 @@ def _pipeline_verb(stage: str, what: str, number: int) -> None:
         workspace: Workspace = RUNS,
         address: Address = None,
         storage: Storage = None,
+        tracking: Tracking = None,
     ) -> None:
-        from brainage_ray.cli.run import run
+        from brainage_ray.cli.run import Place, run
 
-        run(experiment, set_ or [], workspace, address, stage, storage)
+        run(experiment, set_ or [], Place(workspace, address, storage, tracking), stage)
 
     verb.__doc__ = (
         f"Stage {number} of 6: {what}.\n\n"
@@ -52,6 +53,7 @@ def run(  # noqa: PLR0913 (the options of a verb are its parameters)
     workspace: Workspace = RUNS,
     address: Address = None,
     storage: Storage = None,
+    tracking: Tracking = None,
     until: Annotated[
         str, typer.Option(help="Stop after: prepare, pretrain, search, refit, evaluate or report.", metavar="STAGE")
     ] = "report",
@@ -72,9 +74,10 @@ def run(  # noqa: PLR0913 (the options of a verb are its parameters)
 
         show_plan(experiment, set_ or [], workspace, until)
     else:
+        from brainage_ray.cli.run import Place
         from brainage_ray.cli.run import run as run_verb
 
-        run_verb(experiment, set_ or [], workspace, address, until, storage)
+        run_verb(experiment, set_ or [], Place(workspace, address, storage, tracking), until)
 
 
 for _number, (_stage, _what) in enumerate(
@@ -99,6 +102,7 @@ def report(  # noqa: PLR0913 (the options of a verb are its parameters)
     workspace: Workspace = RUNS,
     address: Address = None,
     storage: Storage = None,
+    tracking: Tracking = None,
     runs: Annotated[Path | None, typer.Option(help="CSV of per-run results, one row a run.", metavar="CSV")] = None,
     out: Annotated[Path | None, typer.Option(help="With --runs: folder for the tables.", metavar="DIR")] = None,
 ) -> None:
@@ -117,9 +121,10 @@ def report(  # noqa: PLR0913 (the options of a verb are its parameters)
 
         make_published_tables(runs, out, experiment, set_ or [])
     else:
+        from brainage_ray.cli.run import Place
         from brainage_ray.cli.run import report as report_verb
 
-        report_verb(experiment, set_ or [], workspace, address, out, storage)
+        report_verb(experiment, set_ or [], Place(workspace, address, storage, tracking), out)
 
 
 @app.command(rich_help_panel="Experiments")
@@ -213,6 +218,7 @@ def pull(
     model: Annotated[str, typer.Argument(help="EXPERIMENT/ARM, or EXPERIMENT for the arm chosen on validation.")],
     to: Annotated[Path, typer.Option(help="Folder for the model's files.")] = Path("checkpoints"),
     workspace: Workspace = RUNS,
+    tracking: Tracking = None,
 ) -> None:
     """Copy the final models of an arm, with all that predict needs.
 
@@ -224,7 +230,7 @@ def pull(
     """
     from brainage_ray.cli.models import pull_model
 
-    pull_model(model, to, workspace)
+    pull_model(model, to, workspace, tracking)
 
 
 @app.command(rich_help_panel="Models")

@@ -11,11 +11,11 @@ from brainage_ray.cli.progress import Bars
 from brainage_ray.errors import ConfigError
 
 
-def pull_model(name: str, to: Path, workspace: Path) -> None:
+def pull_model(name: str, to: Path, workspace: Path, tracking: str | None) -> None:
     """Copy the models of EXPERIMENT/ARM, or of the winning arm of EXPERIMENT."""
     from brainage_ray.pipeline import pull
 
-    described = pull(name, to, workspace.absolute())
+    described = pull(name, to, workspace.absolute(), tracking or None)
     seeds = ", ".join(str(member.seed) for member in described.members)
     Console().print(
         f"{described.experiment}/{described.arm}: {len(described.members)} models (seeds {seeds}) in {to}",

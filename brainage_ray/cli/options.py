@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 STORAGE = "BRAINAGE_STORAGE"
+TRACKING = "MLFLOW_TRACKING_URI"
 
 ExperimentFile = Annotated[Path, typer.Argument(help="Experiment file (YAML).", metavar="EXPERIMENT")]
 Overrides = Annotated[
@@ -23,6 +24,15 @@ Storage = Annotated[
         metavar="URL",
         help="Database for the searches' studies, postgresql://USER@HOST/DATABASE, its password in PGPASSWORD or "
         "~/.pgpass; default: journal files in the workspace.",
+    ),
+]
+Tracking = Annotated[
+    str | None,
+    typer.Option(
+        envvar=TRACKING,
+        metavar="URL",
+        help="MLflow server, http://HOST:PORT, its name and password in MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD; default: SQLite in the workspace.",
     ),
 ]
 RUNS = Path("runs")

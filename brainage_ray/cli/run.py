@@ -5,32 +5,58 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
-from brainage_ray.cli.options import RUNS, STORAGE
+from brainage_ray.cli.options import RUNS, STORAGE, TRACKING
 from brainage_ray.cli.progress import Bars
 from brainage_ray.cli.tables import headline, results_table
 from brainage_ray.config import load_experiment
 from brainage_ray.errors import ConfigError
 from brainage_ray.execution import storage_without_secrets
-from brainage_ray.pipeline import check_stage, run_experiment
+from brainage_ray.pipeline import Servers, check_stage, run_experiment
 
 USAGE = "Write: brainage report EXPERIMENT, or: brainage report --runs RUNS.csv --out DIR."
 
 
-def run(
-    path: Path, overrides: Sequence[str], workspace: Path, address: str | None, until: str, storage: str | None = None
-) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where a run works, as the options say."""
+
+    workspace: Path = RUNS
+    address: str | None = None
+    storage: str | None = field(default=None, repr=False)
+    tracking: str | None = None
+
+    @property
+    def servers(self) -> Servers:
+        """Those that are named; an empty word, as of an empty variable, names none."""
+        return Servers(self.storage or None, self.tracking or None)
+
+    @property
+    def words(self) -> list[str]:
+        """The options that name it again; a password is not in them, nor what the environment says anyway."""
+        words = ["--workspace", str(self.workspace)] if self.workspace != RUNS else []
+        words += ["--address", self.address] if self.address else []
+        if self.storage and self.storage != os.environ.get(STORAGE):
+            words += ["--storage", storage_without_secrets(self.storage)]
+        if self.tracking and self.tracking != os.environ.get(TRACKING):
+            words += ["--tracking", self.tracking]
+        return words
+
+
+def run(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
     """Run an experiment up to a stage, show bars, print the table and where the report lies."""
     check_stage(until)
     console = Console()
     experiment = load_experiment(path, overrides)
     console.print(headline(experiment))
-    result = run_experiment(experiment, workspace.absolute(), address, until, Bars(console), storage or None)
+    workspace = place.workspace.absolute()
+    result = run_experiment(experiment, workspace, place.address, until, Bars(console), place.servers)
     if result is None:
-        rest = the_rest(path, overrides, workspace, address, storage)
+        rest = the_rest(path, overrides, place)
         console.print(f"Done up to {until}. Go on with: {rest}", markup=False, highlight=False, soft_wrap=True)
         return
     console.print(results_table(result))
@@ -42,33 +68,15 @@ def run(
         console.print(f"Report: {result.page}", markup=False, highlight=False, soft_wrap=True)
 
 
-def the_rest(
-    path: Path, overrides: Sequence[str], workspace: Path, address: str | None, storage: str | None = None
-) -> str:
-    """Return the command that goes on with what was done: with the same values, in the same folder and storage.
-
-    A password is not in it.
-    """
+def the_rest(path: Path, overrides: Sequence[str], place: Place) -> str:
+    """Return the command that goes on with what was done: with the same values, in the same place."""
     words = ["brainage", "run", str(path)]
     for override in overrides:
         words += ["--set", override]
-    if workspace != RUNS:
-        words += ["--workspace", str(workspace)]
-    if address:
-        words += ["--address", address]
-    if storage and storage != os.environ.get(STORAGE):
-        words += ["--storage", storage_without_secrets(storage)]
-    return shlex.join(words)
+    return shlex.join(words + place.words)
 
 
-def report(
-    path: Path | None,
-    overrides: Sequence[str],
-    workspace: Path,
-    address: str | None,
-    tables: Path | None,
-    storage: str | None = None,
-) -> None:
+def report(path: Path | None, overrides: Sequence[str], place: Place, tables: Path | None) -> None:
     """Run an experiment up to its report.
 
     Raises:
@@ -79,4 +87,4 @@ def report(
     if tables is not None:
         problem = f"--out {tables} is for the tables of --runs; an experiment's report lies in its workspace"
         raise ConfigError(problem, USAGE)
-    run(path, overrides, workspace, address, "report", storage)
+    run(path, overrides, place, "report")

@@ -10,6 +10,7 @@ from brainage_ray.pipeline.predict import predict
 from brainage_ray.pipeline.progress import Progress, Silent
 from brainage_ray.pipeline.pull import pull
 from brainage_ray.pipeline.run import ExperimentResult, run_experiment
+from brainage_ray.pipeline.servers import Servers
 from brainage_ray.pipeline.stages import STAGES, check_stage
 from brainage_ray.pipeline.status import StatusRow, read_status
 
@@ -21,6 +22,7 @@ __all__ = [
     "Plan",
     "PlanRow",
     "Progress",
+    "Servers",
     "Silent",
     "StatusRow",
     "audit_experiment",

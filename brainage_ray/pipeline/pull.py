@@ -14,13 +14,14 @@ from brainage_ray.pipeline.results import MODELS, RESULTS
 from brainage_ray.tracking import download_models
 
 
-def pull(name: str, to: Path, workspace: Path) -> ModelFolder:
+def pull(name: str, to: Path, workspace: Path, tracking: str | None = None) -> ModelFolder:
     """Copy the models of an arm, and check them.
 
     Args:
         name: EXPERIMENT/ARM, or EXPERIMENT for the arm that was chosen on validation.
         to: folder to fill: new, empty, or holding a model, which is replaced.
         workspace: where the experiment ran.
+        tracking: URL of the MLflow server that has the models; None: the workspace has them.
 
     Raises:
         ConfigError: no such experiment or arm has models here, or the folder holds other things.
@@ -33,7 +34,7 @@ def pull(name: str, to: Path, workspace: Path) -> ModelFolder:
     disk = next(folder for folder in [to.absolute(), *to.absolute().parents] if folder.is_dir())
     with tempfile.TemporaryDirectory(dir=disk, prefix=".pull-") as half_way:
         fresh = Path(half_way)
-        _fetch(workspace, experiment, arm, fresh)
+        _fetch(workspace, experiment, arm, fresh, tracking)
         described = read_model_folder(fresh)
         # Only now, with the new model whole and checked, is the folder made, and does an old model go.
         to.mkdir(parents=True, exist_ok=True)
@@ -45,11 +46,11 @@ def pull(name: str, to: Path, workspace: Path) -> ModelFolder:
     return described
 
 
-def _fetch(workspace: Path, experiment: str, arm: str, to: Path) -> None:
+def _fetch(workspace: Path, experiment: str, arm: str, to: Path, tracking: str | None) -> None:
     """Copy from MLflow's artifacts, or where it has none from the experiment's own folder."""
     here = workspace / experiment / MODELS / arm
     try:
-        download_models(workspace, experiment, arm, to)
+        download_models(workspace, experiment, arm, to, tracking)
     except EngineError as error:
         if not (here / MODEL_FILE).is_file():
             problem = f"There are no models of {experiment}/{arm} in {workspace}"

@@ -84,7 +84,8 @@ def publish(session: Session, results: Results) -> bool:
     path = session.folder / RESULTS
     key = digest(content)
     here = path.is_file() and json.loads(path.read_text()).get("key") == key
-    if here and (session.folder / PREDICTIONS).is_file() and has_models(session.workspace, session.experiment.name):
+    where = (session.workspace, session.experiment.name, session.servers.tracking)
+    if here and (session.folder / PREDICTIONS).is_file() and has_models(*where):
         return False
     write_table(session.folder / PREDICTIONS, results.predictions)
     with atomic_write(session.folder / ANALYSIS) as file:

@@ -19,6 +19,7 @@ from brainage_ray.pipeline.refit import refit
 from brainage_ray.pipeline.report import make_page
 from brainage_ray.pipeline.results import Results, publish
 from brainage_ray.pipeline.search import search
+from brainage_ray.pipeline.servers import Servers
 from brainage_ray.pipeline.session import open_session
 from brainage_ray.pipeline.stages import check_stage
 from brainage_ray.pipeline.starting_points import check_first_trials
@@ -50,7 +51,7 @@ def run_experiment(
     address: str | None = None,
     until: str = "report",
     progress: Progress | None = None,
-    storage: str | None = None,
+    servers: Servers | None = None,
 ) -> ExperimentResult | None:
     """Run an experiment, or go on with it.
 
@@ -60,7 +61,7 @@ def run_experiment(
         address: of a Ray cluster; None for one on this machine, started when it is first needed.
         until: the last stage to run.
         progress: where bars are drawn.
-        storage: URL of the database for the studies of the search; None: journal files in the workspace.
+        servers: for the studies of the search and for MLflow; None: the workspace's own files.
 
     Returns:
         The result, or None where the run ended before the evaluation.
@@ -69,7 +70,7 @@ def run_experiment(
         BrainageError: what failed; everything done before is kept.
     """
     check_stage(until)
-    with open_session(experiment, workspace, address, progress or Silent(), storage) as session:
+    with open_session(experiment, workspace, address, progress or Silent(), servers) as session:
         preflight(session, until)
         if until != "prepare":
             check_local_weights(session)

@@ -76,7 +76,7 @@ def study_plan(session: Session, prepared: Prepared, pretrained: Pretrained, nam
     plan = StudyPlan(
         arm=name, run=run, search=experiment.search, folder=Path(), resources=experiment.resources,
         initial=pretrained.initial(arm.backbone, arm.pretraining), first=first_trials(experiment, name, run),
-        experiment=experiment.name, storage=session.storage,
+        experiment=experiment.name, storage=session.servers.storage,
     )  # fmt: skip
     return replace(plan, folder=session.folder / "search" / f"{name}-{plan.key}")
 

@@ -15,8 +15,9 @@ from filelock import FileLock, Timeout
 from brainage_ray.config import Experiment
 from brainage_ray.data import atomic_write
 from brainage_ray.errors import EngineError
-from brainage_ray.execution import Cluster, check_storage
+from brainage_ray.execution import Cluster
 from brainage_ray.pipeline.progress import EpochProgress, Fanout, Progress
+from brainage_ray.pipeline.servers import Servers, note_told, told_elsewhere
 from brainage_ray.tracking import MlflowTracker
 from brainage_ray.training import RunInfo, Status
 
@@ -28,14 +29,17 @@ class Tracking:
 
     Args:
         make: the tracker.
-        mark: a file that is there while MLflow may lack something: from the tracker's start until it has written all.
+        folder: of the experiment. A mark is in it while MLflow may lack something: from the tracker's start until it
+            has written all. None: nothing is noted.
+        uri: of the MLflow server; None: the workspace's database.
     """
 
-    def __init__(self, make: Callable[[], MlflowTracker], mark: Path | None = None) -> None:
-        self._make, self._mark = make, mark
+    def __init__(self, make: Callable[[], MlflowTracker], folder: Path | None = None, uri: str | None = None) -> None:
+        self._make, self._folder, self._uri = make, folder, uri
         self._tracker: MlflowTracker | None = None
-        self.behind = mark is not None and mark.is_file()
-        """Whether an earlier start was killed, or lost events to a server that was down: what is done is told again."""
+        self.behind = folder is not None and ((folder / MARK).is_file() or told_elsewhere(folder, uri))
+        """Whether an earlier start was killed, lost events to a server that was down, or told another MLflow: what is
+        done is told again."""
         self.tags: dict[str, str] = {}
         """Of every run, once the tracker is made."""
 
@@ -43,8 +47,8 @@ class Tracking:
     def tracker(self) -> MlflowTracker:
         """The tracker itself."""
         if self._tracker is None:
-            if self._mark is not None:
-                self._mark.touch()
+            if self._folder is not None:
+                (self._folder / MARK).touch()
             self._tracker = self._make()
             self._tracker.tag(self.tags)
         return self._tracker
@@ -63,8 +67,9 @@ class Tracking:
 
     def close(self, status: str) -> None:
         """Close the tracker if it was made: MLflow's FINISHED, FAILED or KILLED."""
-        if self._tracker is not None and self._tracker.close(status) == 0 and self._mark is not None:
-            self._mark.unlink(missing_ok=True)
+        if self._tracker is not None and self._tracker.close(status) == 0 and self._folder is not None:
+            note_told(self._folder, self._uri)
+            (self._folder / MARK).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Session:
     cluster: Cluster
     tracking: Tracking
     progress: Progress
-    storage: str | None = field(default=None, repr=False)
-    """URL of the database for the studies, maybe with a password; None: journal files."""
+    servers: Servers = field(default_factory=Servers)
+    """For studies and runs."""
 
     @property
     def folder(self) -> Path:
@@ -117,21 +122,21 @@ class Session:
 
 @contextmanager
 def open_session(
-    experiment: Experiment, workspace: Path, address: str | None, progress: Progress, storage: str | None = None
+    experiment: Experiment, workspace: Path, address: str | None, progress: Progress, servers: Servers | None = None
 ) -> Iterator[Session]:
     """Open a session, alone in the experiment's folder; nothing heavy starts before it is needed.
 
     Raises:
-        ConfigError: the storage is none for studies.
-        EngineError: the workspace cannot be written, the storage not reached, or another process runs this
-            experiment in it.
+        ConfigError: a server's URL is wrong.
+        EngineError: the workspace cannot be written, a server not used, or another process runs this experiment in it.
     """
-    if storage is not None:
-        check_storage(storage)
-    tracking = Tracking(make_tracker(experiment, workspace), workspace / experiment.name / MARK)
+    servers = servers or Servers()
+    servers.check()
     status = "FAILED"
     with _alone(workspace / experiment.name), Cluster(address, debug="BRAINAGE_DEBUG" in os.environ) as cluster:
-        session = Session(experiment, workspace, cluster, tracking, progress, storage)
+        make = make_tracker(experiment, workspace, servers.tracking)
+        tracking = Tracking(make, workspace / experiment.name, servers.tracking)
+        session = Session(experiment, workspace, cluster, tracking, progress, servers)
         save_experiment(session)
         try:
             yield session
@@ -153,9 +158,9 @@ def save_experiment(session: Session) -> None:
         file.write(session.experiment.model_dump_json(indent=1).encode())
 
 
-def make_tracker(experiment: Experiment, workspace: Path) -> Callable[[], MlflowTracker]:
+def make_tracker(experiment: Experiment, workspace: Path, uri: str | None = None) -> Callable[[], MlflowTracker]:
     """Return what makes the tracker of an experiment."""
-    return lambda: MlflowTracker(workspace, experiment.name, experiment.to_json())
+    return lambda: MlflowTracker(workspace, experiment.name, experiment.to_json(), uri=uri)
 
 
 def read_timings(folder: Path) -> dict[str, float]:

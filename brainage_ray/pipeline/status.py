@@ -23,6 +23,7 @@ from brainage_ray.pipeline.report import PAGE, page_is_current
 from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.search import Searched, study_plan
 from brainage_ray.pipeline.select import Selected
+from brainage_ray.pipeline.servers import Servers
 from brainage_ray.pipeline.session import Session, Tracking, make_tracker
 from brainage_ray.pipeline.statistics import analyse_results
 from brainage_ray.training import read_result
@@ -46,7 +47,7 @@ def read_status(experiment: Experiment, workspace: Path, storage: str | None = N
         EngineError: the storage of a study cannot be read.
     """
     tracking = Tracking(make_tracker(experiment, workspace))
-    session = Session(experiment, workspace, Cluster(), tracking, Silent(), storage)
+    session = Session(experiment, workspace, Cluster(), tracking, Silent(), Servers(storage))
     return list(_rows(session))
 
 

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from brainage_ray.errors import EngineError
+from brainage_ray.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +19,8 @@ KEY_TAG = "brainage.key"
 KIND_TAG = "brainage.kind"
 PARENT_TAG = "mlflow.parentRunId"
 _TEMPORARY = {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED"}
+_REFUSED = (401, 403)
+_LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 _FINAL = (FileNotFoundError, NotADirectoryError, PermissionError)
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -57,14 +60,39 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def open_existing(workspace: Path) -> MlflowClient:
-    """Open a workspace's store for reading.
+def open_existing(workspace: Path, uri: str | None = None) -> MlflowClient:
+    """Open a workspace's store for reading, or a server's.
 
     Raises:
         EngineError: nothing was tracked in this workspace yet.
     """
-    require_database(workspace)
-    return open_client(store_uri(workspace))
+    if uri is None:
+        require_database(workspace)
+    return open_client(uri or store_uri(workspace))
+
+
+def check_server(uri: str) -> None:
+    """See that an MLflow server takes runs from us.
+
+    Raises:
+        ConfigError: this is no URL of a server, or has a password in it, which every run's page would show.
+        EngineError: no MLflow answers there, or it wants another name and password.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("--tracking names no MLflow server", "Write http://HOST:PORT; for files, leave it out.")
+    if parts.username or parts.password:
+        raise ConfigError(f"--tracking has a name or password before {parts.hostname}", f"Put them into {_LOGIN}.")
+    load_mlflow()
+    from mlflow import MlflowException
+
+    try:
+        open_client(uri).search_experiments(max_results=1)
+    except MlflowException as error:
+        if error.get_http_status_code() in _REFUSED or any(f"error code {code}" in str(error) for code in _REFUSED):
+            raise EngineError(f"MLflow at {uri} does not let us in", f"Set {_LOGIN}.") from None
+        problem = f"MLflow does not answer at {uri}: {first_line(error)[:200]}"
+        raise EngineError(problem, "Start it, open the tunnel to it, or leave out --tracking.") from None
 
 
 def require_database(workspace: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_ray.errors import EngineError
-from brainage_ray.tracking.client import KEY_TAG, all_runs, database, open_existing
+from brainage_ray.tracking.client import KEY_TAG, all_runs, database, open_client, open_existing
 from brainage_ray.tracking.files import RunFiles, artifacts_folder
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ def store_models(name: str, source: Path, digest: str, files: RunFiles) -> None:
     files.client.set_tag(run_id, MODELS_TAG, digest)  # last: who finds the tag finds the files
 
 
-def has_models(workspace: Path, experiment: str) -> bool:
-    """Tell whether MLflow has models of an experiment, by its database alone: to load MLflow takes seconds."""
+def has_models(workspace: Path, experiment: str, uri: str | None = None) -> bool:
+    """Tell whether MLflow has models of an experiment; of a workspace by its database alone, without loading MLflow."""
+    if uri is not None:
+        client = open_client(uri)
+        found = client.get_experiment_by_name(experiment)
+        return found is not None and bool(_with_models(client, found.experiment_id))
     path = database(workspace)
     if not path.is_file():
         return False
@@ -67,11 +71,11 @@ def arms(workspace: Path, experiment: str) -> dict[str, dict[str, float]]:
     Raises:
         EngineError: nothing was tracked in this workspace, or not this experiment.
     """
-    runs = _arm_runs(open_existing(workspace), workspace, experiment)
+    runs = _arm_runs(open_existing(workspace), str(workspace), experiment)
     return {arm: dict(run.data.metrics) for arm, run in sorted(runs.items())}
 
 
-def download_models(workspace: Path, experiment: str, arm: str, to: Path) -> list[Path]:
+def download_models(workspace: Path, experiment: str, arm: str, to: Path, uri: str | None = None) -> list[Path]:
     """Copy the newest models of an arm into a folder.
 
     Args:
@@ -79,6 +83,7 @@ def download_models(workspace: Path, experiment: str, arm: str, to: Path) -> lis
         experiment: its name.
         arm: its name.
         to: folder to make or to add to.
+        uri: of the MLflow server to ask instead of the workspace.
 
     Returns:
         The files.
@@ -86,19 +91,21 @@ def download_models(workspace: Path, experiment: str, arm: str, to: Path) -> lis
     Raises:
         EngineError: there is no such experiment, or no models of this arm, or their files are gone.
     """
-    client = open_existing(workspace)
-    runs = _arm_runs(client, workspace, experiment)
+    client = open_existing(workspace, uri)
+    runs = _arm_runs(client, uri or str(workspace), experiment)
     if arm not in runs:
         raise EngineError(f"MLflow has no models of {experiment}/{arm}", _known("arms", list(runs)))
     run = runs[arm]
     name = f"models/{run.data.tags[MODELS_TAG]}"
-    here = artifacts_folder(workspace, experiment) / run.info.run_id / "artifacts" / name
-    if not here.is_dir():
+    here = None if uri else artifacts_folder(workspace, experiment) / run.info.run_id / "artifacts" / name
+    if here is not None and not here.is_dir():
         raise EngineError(f"There is no {here} any more", "Run the experiment again: it publishes its models anew.")
     to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to) as half_way:
-        shutil.copytree(here, half_way, dirs_exist_ok=True)
-        return sorted(file.replace(to / file.name) for file in Path(half_way).iterdir())
+        if here is not None:
+            shutil.copytree(here, half_way, dirs_exist_ok=True)
+        came = Path(half_way) if here else Path(client.download_artifacts(run.info.run_id, name, half_way))
+        return sorted(file.replace(to / file.name) for file in came.iterdir())
 
 
 def _register(client: MlflowClient, name: str, source: str, run_id: str, digest: str) -> None:
@@ -111,13 +118,17 @@ def _register(client: MlflowClient, name: str, source: str, run_id: str, digest:
     client.set_registered_model_alias(name, ALIAS, version.version)
 
 
-def _arm_runs(client: MlflowClient, workspace: Path, experiment: str) -> dict[str, Run]:
+def _arm_runs(client: MlflowClient, where: str, experiment: str) -> dict[str, Run]:
     found = client.get_experiment_by_name(experiment)
     if found is None:
         known = [e.name for e in client.search_experiments() if e.name != "Default"]
-        raise EngineError(f"MLflow has no experiment {experiment} in {workspace}", _known("experiments", known))
-    runs = [run for run in all_runs(client, found.experiment_id) if MODELS_TAG in run.data.tags]
+        raise EngineError(f"MLflow has no experiment {experiment} in {where}", _known("experiments", known))
+    runs = _with_models(client, found.experiment_id)
     return {run.data.tags[KEY_TAG].removeprefix(f"{experiment}/"): run for run in runs}
+
+
+def _with_models(client: MlflowClient, experiment_id: str) -> list[Run]:
+    return [run for run in all_runs(client, experiment_id) if MODELS_TAG in run.data.tags]
 
 
 def _known(what: str, names: list[str]) -> str:

@@ -12,9 +12,8 @@ import pytest
 from rich.console import Console
 
 from brainage_ray.cli import models, tables
-from brainage_ray.cli.options import RUNS
 from brainage_ray.cli.progress import Bars
-from brainage_ray.cli.run import the_rest
+from brainage_ray.cli.run import Place, the_rest
 from brainage_ray.config import load_experiment
 from brainage_ray.errors import ConfigError
 from brainage_ray.evaluation.metrics import MaeSummary
@@ -54,12 +53,12 @@ def test_ctrl_c_in_the_phantoms_leaves_the_cursor_on(terminal, tmp_path, monkeyp
 
 
 def test_what_to_go_on_with_has_the_same_values_and_the_same_folder():
-    line = the_rest(Path("my study.yaml"), ["name=a b", "data.max_failures=2"], Path("elsewhere"), "auto")
+    line = the_rest(Path("my study.yaml"), ["name=a b", "data.max_failures=2"], Place(Path("elsewhere"), "auto"))
     path, *options = shlex.split(line)[2:]
     assert path == "my study.yaml"
     assert options[:4] == ["--set", "name=a b", "--set", "data.max_failures=2"]
     assert options[4:] == ["--workspace", "elsewhere", "--address", "auto"]
-    assert the_rest(Path("a.yaml"), [], RUNS, None) == "brainage run a.yaml"
+    assert the_rest(Path("a.yaml"), [], Place()) == "brainage run a.yaml"
 
 
 def test_a_bar_ends_once(terminal):
