@@ -10,6 +10,7 @@ import yaml
 from postgres import PASSWORD, Postgres
 from small_experiment import EXPERIMENT, brainage
 
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
