@@ -28,7 +28,7 @@ from brainage_ray.config import ResourcesConfig, SearchConfig, SearchSpace, Trai
 from brainage_ray.config.read import validate
 
 CPUS = 2
-TRIALS_AT_ONCE = {1: 100, 10: 200, 100: 500}
+TRIALS_AT_ONCE = {1: 100, 10: 200, 100: 2000}
 """How many trials the seconds of a trial are measured over, by how many run at once."""
 EPOCHS, EPOCH_TRIALS = 50, 20
 """Epochs of a trial, and trials, over which the driver's processor time of an epoch is measured."""
