@@ -69,15 +69,17 @@ def run(  # noqa: PLR0913 (the options of a verb are its parameters)
 
     brainage run experiments/bracis2023.yaml --dry-run
     """
+    from brainage_ray.cli.run import Place
+
+    place = Place(workspace, address, storage, tracking)
     if dry_run:
         from brainage_ray.cli.plan import show_plan
 
-        show_plan(experiment, set_ or [], workspace, until)
+        show_plan(experiment, set_ or [], place, until)
     else:
-        from brainage_ray.cli.run import Place
         from brainage_ray.cli.run import run as run_verb
 
-        run_verb(experiment, set_ or [], Place(workspace, address, storage, tracking), until)
+        run_verb(experiment, set_ or [], place, until)
 
 
 for _number, (_stage, _what) in enumerate(
@@ -136,8 +138,9 @@ def status(
     For example: brainage status experiments/quickstart.yaml
     """
     from brainage_ray.cli.plan import show_status
+    from brainage_ray.cli.run import Place
 
-    show_status(experiment, set_ or [], workspace, storage)
+    show_status(experiment, set_ or [], Place(workspace, storage=storage))
 
 
 @app.command(rich_help_panel="Experiments")

@@ -89,11 +89,11 @@ class Bars:
         self._console = console
         self._bars: Progress | None = None
         self._pace = Pace(0)
-        self._name, self._note, self._total, self._done = "", "", 0, 0
+        self._name, self._note, self._total, self._done, self._spared = "", "", 0, 0, 0
 
     def begin(self, name: str, total: int, unit: str) -> None:
         """Start a bar over `total` units."""
-        self._name, self._note, self._total, self._done = name, "", total, 0
+        self._name, self._note, self._total, self._done, self._spared = name, "", total, 0, 0
         self._pace = Pace(time.monotonic())
         if not self._console.is_terminal:
             self._console.print(f"{name}: {total} {unit}", markup=False, highlight=False)
@@ -108,7 +108,8 @@ class Bars:
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Move the bar on; a note replaces the last one."""
-        self._pace.step(time.monotonic(), count)
+        if count:
+            self._pace.step(time.monotonic(), count)
         self._move(count, note)
 
     def skip(self, note: str = "") -> None:
@@ -123,6 +124,13 @@ class Bars:
             task = self._bars.task_ids[0]
             self._bars.update(task, advance=count, note=self._note)
 
+    def spare(self, count: int) -> None:
+        """Take units off the total that nobody has to do."""
+        self._total -= count
+        self._spared += count
+        if self._bars is not None:
+            self._bars.update(self._bars.task_ids[0], total=self._total)
+
     def end(self) -> None:
         """Take the bar away, if there is one, and leave a line."""
         if not self._name:
@@ -133,7 +141,8 @@ class Bars:
             self._bars.stop()
             self._bars = None
         mark = "done" if self._done >= self._total else "stopped"
-        line = f"{self._name}: {self._done} of {self._total} {mark}{elapsed}"
+        spared = f" ({self._spared} of at most {self._total + self._spared} not needed)" if self._spared else ""
+        line = f"{self._name}: {self._done} of {self._total} {mark}{elapsed}{spared}"
         self.say(line + (f", {self._note}" if self._note else ""))
         self._name = ""
 

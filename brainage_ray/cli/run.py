@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,8 +16,9 @@ from brainage_ray.cli.progress import Bars
 from brainage_ray.cli.tables import headline, results_table
 from brainage_ray.config import load_experiment
 from brainage_ray.errors import ConfigError
-from brainage_ray.execution import storage_without_secrets
-from brainage_ray.pipeline import Servers, check_stage, run_experiment
+
+if TYPE_CHECKING:
+    from brainage_ray.pipeline import Servers
 
 USAGE = "Write: brainage report EXPERIMENT, or: brainage report --runs RUNS.csv --out DIR."
 
@@ -33,6 +35,8 @@ class Place:
     @property
     def servers(self) -> Servers:
         """Those that are named; an empty word, as of an empty variable, names none."""
+        from brainage_ray.pipeline import Servers
+
         return Servers(self.storage or None, self.tracking or None)
 
     @property
@@ -41,6 +45,8 @@ class Place:
         words = ["--workspace", str(self.workspace)] if self.workspace != RUNS else []
         words += ["--address", self.address] if self.address else []
         if self.storage and self.storage != os.environ.get(STORAGE):
+            from brainage_ray.execution import storage_without_secrets
+
             words += ["--storage", storage_without_secrets(self.storage)]
         if self.tracking and self.tracking != os.environ.get(TRACKING):
             words += ["--tracking", self.tracking]
@@ -49,9 +55,11 @@ class Place:
 
 def run(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
     """Run an experiment up to a stage, show bars, print the table and where the report lies."""
+    experiment = load_experiment(path, overrides)  # before the imports, which take seconds
+    from brainage_ray.pipeline import check_stage, run_experiment
+
     check_stage(until)
     console = Console()
-    experiment = load_experiment(path, overrides)
     console.print(headline(experiment))
     workspace = place.workspace.absolute()
     result = run_experiment(experiment, workspace, place.address, until, Bars(console), place.servers)

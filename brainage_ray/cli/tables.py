@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from brainage_ray.config import Experiment
-from brainage_ray.pipeline import ExperimentResult, Plan, StatusRow
+from brainage_ray.config import Experiment, inert_settings
+
+if TYPE_CHECKING:
+    from brainage_ray.pipeline import ExperimentResult, Plan, StatusRow
 
 
 def headline(experiment: Experiment) -> Text:
-    """Return the experiment's name and description; what the user wrote is no markup."""
-    return Text.assemble((experiment.name, "bold"), " ", experiment.description)
+    """Return the experiment's name and description, and what of it does nothing; what the user wrote is no markup."""
+    lines = [f"\nNote: {sentence}." for sentence in inert_settings(experiment)]
+    return Text.assemble((experiment.name, "bold"), " ", experiment.description, *((line, "yellow") for line in lines))
 
 
 def results_table(result: ExperimentResult) -> Table:
@@ -54,24 +60,38 @@ def _signed(mean: float | None) -> str:
 def plan_table(plan: Plan) -> Table:
     """Return what would run, line by line, with a sum."""
     table = Table(
-        title=f"What would run ({plan.counts.source}; hours on this {plan.device})",
-        caption="hours: at most, one run at a time; likely: if each rung of a scheduler lets through what it is meant "
-        "to; wall: likely hours with so many at once as this machine holds, if none slows the others",
+        title=f"What would run ({plan.counts.source}; times on this {plan.device})",
+        caption="epochs: of a run, at most; hours: at most, one run at a time; likely: if each rung of a scheduler "
+        "lets through what it is meant to; wall: likely, with so many at once as this machine holds, if none slows the "
+        "others",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     for heading in ("stage", "what"):
         table.add_column(heading)
-    for heading in ("runs", "epochs", "hours", "likely", "at once", "wall", "GPU-h", "GB"):
-        table.add_column(heading, justify="right")
+    headings = ("runs", "epochs", "hours", "likely", "wall", *(("GPU-h",) if plan.gpu_hours else ()), "GB")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in plan.rows:
-        counts = [str(n) if row.runs else "" for n in (row.runs, row.epochs, row.side_by_side)]
-        hours = [f"{n:.2f}" for n in (row.hours, row.likely, row.wall, row.gpu_hours, row.gigabytes)]
-        table.add_row(row.stage, escape(row.what), *counts[:2], *hours[:2], counts[2], *hours[2:])
+        counts = [str(n) if row.runs else "" for n in (row.runs, row.epochs)]
+        times = [shown_hours(n) for n in (row.hours, row.likely, row.wall)]
+        times += [f"{row.gpu_hours:.2f}"] if plan.gpu_hours else []
+        at_once = f"; {row.side_by_side} at once" if row.side_by_side > 1 else ""
+        table.add_row(row.stage, escape(f"{row.what}{at_once}"), *counts, *times, f"{row.gigabytes:.2f}")
     table.add_section()
-    runs = sum(row.runs for row in plan.rows)
-    likely = sum(row.likely for row in plan.rows)
-    sums = [f"{n:.2f}" for n in (plan.hours, likely, plan.wall, plan.gpu_hours, plan.gigabytes)]
-    table.add_row("all", "", str(runs), "", *sums[:2], "", *sums[2:], style="bold")
+    times = [shown_hours(n) for n in (plan.hours, sum(row.likely for row in plan.rows), plan.wall)]
+    times += [f"{plan.gpu_hours:.2f}"] if plan.gpu_hours else []
+    runs = str(sum(row.runs for row in plan.rows))
+    table.add_row("all", "", runs, "", *times, f"{plan.gigabytes:.2f}", style="bold")
     return table
+
+
+def shown_hours(hours: float) -> str:
+    """Return a time in the unit that shows two digits of it; "" for none."""
+    for unit, size in (("s", 1 / 3600), ("min", 1 / 60)):
+        if hours < 100 * size:
+            return f"{hours / size:.0f} {unit}" if hours else ""
+    return f"{hours:.1f} h" if hours < 100 else f"{hours:.0f} h"
 
 
 def status_table(name: str, rows: list[StatusRow]) -> Table:

@@ -22,6 +22,7 @@ from brainage_ray.config.experiment import (
     SegmentationPretraining,
     StatisticsConfig,
 )
+from brainage_ray.config.inert import inert_settings
 from brainage_ray.config.load import load_experiment
 from brainage_ray.config.model import (
     AugmentationConfig,
@@ -33,7 +34,7 @@ from brainage_ray.config.model import (
     TrainingConfig,
     UNetConfig,
 )
-from brainage_ray.config.run import FitResult, TrainingRun, apply_params
+from brainage_ray.config.run import FitResult, TrainingRun, apply_params, most_epochs
 from brainage_ray.config.search import BudgetConfig, SearchConfig
 from brainage_ray.config.space import Parameter, SearchSpace, load_space
 
@@ -71,6 +72,8 @@ __all__ = [
     "TrainingRun",
     "UNetConfig",
     "apply_params",
+    "inert_settings",
     "load_experiment",
+    "most_epochs",
     "load_space",
 ]

@@ -119,9 +119,14 @@ def keys_at(model: Any, path: Sequence[str | int]) -> list[str]:
     return sorted({name for kind in kinds if _is_model(kind) for name in kind.model_fields})
 
 
+_SYNONYMS = {"metric": "objective", "n_trials": "trials", "num_samples": "trials", "epochs": "max_epochs"}
+"""What Ray, Optuna and others call what is called otherwise here."""
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return ` Did you mean "x"?` for the nearest known word, else a list of what is known."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = [_SYNONYMS[word]] if _SYNONYMS.get(word) in known else []
+    close = close or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f'Did you mean "{close[0]}"?'
     return f"Known here: {', '.join(known)}." if known else ""

@@ -13,7 +13,7 @@ from brainage_ray.config.data import Diagnosis, Split
 from brainage_ray.config.experiment import Aggregate
 from brainage_ray.config.model import BackboneConfig, TrainingConfig
 from brainage_ray.config.read import annotation_at, keys_at, nearest, validate
-from brainage_ray.config.space import Choice
+from brainage_ray.config.space import Choice, SearchSpace
 from brainage_ray.errors import ConfigError
 
 TRAINING_VERSION = 1
@@ -183,6 +183,15 @@ def apply_params(run: TrainingRun, params: Mapping[str, Any], where: str = "sear
             node = node[key]
         node[keys[-1]] = value
     return validate(TrainingRun, data, where)
+
+
+def most_epochs(run: TrainingRun, space: SearchSpace) -> int:
+    """Return the epochs that a trial trains at most, where the space may search them."""
+    searched = space.active(run.to_json()).get("training.max_epochs")
+    if searched is None:
+        return run.epochs
+    values = [int(value) for value in searched.values]
+    return max([*values, run.epochs] if searched.when else values)
 
 
 def check_path(path: str, where: str) -> None:

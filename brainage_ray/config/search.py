@@ -136,9 +136,10 @@ def _of_scheduler(search: SearchConfig) -> str:
     if search.scheduler == "none":
         return ""
     if search.sampler in LEARNS_FROM_COMPLETE:
+        other = "random" if search.scheduler == "pbt" else "tpe"
         return (
             f"sampler: {search.sampler} learns from complete trials alone, so it would never know of those that "
-            f"{search.scheduler} stops or changes; use tpe, or scheduler: none"
+            f"{search.scheduler} stops or changes; use {other}, or scheduler: none"
         )
     if search.scheduler == "pbt" and search.sampler != "random":
         return (

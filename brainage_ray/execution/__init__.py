@@ -3,13 +3,14 @@
 Importing it loads Optuna, but neither Ray nor torch; these start with the first work.
 """
 
+from brainage_ray.execution.budget import best_complete
 from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.dashboard import serve_dashboard
 from brainage_ray.execution.expected import expected_epochs
 from brainage_ray.execution.growth import places_of
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
-from brainage_ray.execution.preflight import Demand, check_demands, trial_demand
+from brainage_ray.execution.preflight import Demand, check_demands, check_here, trial_demand
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
 from brainage_ray.execution.search import retell, run_study
 from brainage_ray.execution.storage import check_storage, load_study_result, storage_without_secrets
@@ -28,8 +29,10 @@ __all__ = [
     "StudyResult",
     "TrialMemory",
     "TrialResult",
+    "best_complete",
     "best_of",
     "check_demands",
+    "check_here",
     "check_storage",
     "count_trials",
     "expected_epochs",

@@ -148,6 +148,7 @@ class BudgetWatch:
 
     def cut(self, trial: OpenTrial) -> None:
         """Write down that the budget stops a trial."""
+        trial.cut = True
         trial.handle.set_user_attr("reason", self.over)
 
     def _spent(self) -> Spent:

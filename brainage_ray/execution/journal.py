@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from brainage_ray.config.run import SettingsChange
 from brainage_ray.config.search import BudgetConfig
 from brainage_ray.data.files import no_space
 from brainage_ray.errors import EngineError
-from brainage_ray.execution.budget import BUDGET, SPENT, Spent, why_ended
+from brainage_ray.execution.budget import BUDGET, SPENT, Spent, best_complete, was_cut, why_ended, why_over
 from brainage_ray.execution.results import MACHINE, StudyResult, TrialResult
 from brainage_ray.execution.samplers import PLACE
 
@@ -94,9 +95,14 @@ def _vain_tries(tries: Sequence[FrozenTrial]) -> int:
 def read_trials(
     places: Mapping[int, Sequence[FrozenTrial]], wanted: int, since: int, budget: BudgetConfig, study: optuna.Study
 ) -> StudyResult:
-    """Return the last try of each place; one that leaves it open says that it still runs."""
-    trials = tuple(_trial_result(place, tries, since) for place, tries in places.items())
-    return StudyResult(trials, wanted, why_ended(budget, read_spent(study), trials, wanted))
+    """Return the last try of each place; one that leaves it open says that it still runs.
+
+    So does one that a smaller budget stopped, where this one lets it go on.
+    """
+    trials, spent = tuple(_trial_result(place, tries, since) for place, tries in places.items()), read_spent(study)
+    if not why_over(budget, spent, best_complete(trials)):
+        trials = tuple(replace(trial, state="running") if was_cut(trial) else trial for trial in trials)
+    return StudyResult(trials, wanted, why_ended(budget, spent, trials, wanted))
 
 
 def read_spent(study: optuna.Study) -> Spent:
@@ -114,11 +120,12 @@ def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> Trial
     state: Any = _ENDED.get(trial.state, "failed") if is_answered(tries, since) else "running"
     noted = trial.user_attrs
     seed_values = tuple(tuple(seeds) for seeds in noted.get("seed_values", ()))
+    values = tuple(sum(seeds) / len(seeds) for seeds in seed_values)
     return TrialResult(
         number=place,
         params=dict(trial.params),
         state=state,
-        values=tuple(sum(seeds) / len(seeds) for seeds in seed_values),
+        values=values or tuple(trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)),
         seed_values=seed_values,
         best_value=noted.get("best_value"),
         best_epoch=noted.get("best_epoch"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from brainage_ray.errors import EngineError, NoSpaceError
 from brainage_ray.execution.population import Member, generation_ends, next_generation
 from brainage_ray.execution.results import StudyPlan, moving_average
 from brainage_ray.execution.session import StudySession, trial_info, trial_runs
-from brainage_ray.execution.study import Curve, OpenTrial, Study
+from brainage_ray.execution.study import Curve, OpenTrial, Study, last_change
 from brainage_ray.execution.trial_files import trial_folder
 from brainage_ray.training.recorder import Recorder
 
@@ -71,6 +71,10 @@ class PopulationSession(StudySession):
         self._members.setdefault(number, Member(curve.params))
         return self._runs(number)
 
+    def config(self, runs: Sequence[TrainingRun]) -> dict[str, Any]:
+        """Return what a trial's process is told: its best epoch is of its own."""
+        return super().config(runs) | {"since": last_change(runs[0].changes)}
+
     def hear(self, engine_id: str, report: Mapping[str, Any]) -> bool:
         """Take a report of a trial's process; return whether it is to stop: where the budget is spent, no other one.
 
@@ -115,7 +119,7 @@ class PopulationSession(StudySession):
             self._budget.note()
             for curve in self._trials.values():
                 if isinstance(curve, OpenTrial):
-                    self._study.fail(curve, "interrupted", "the driver was stopped")
+                    self._study.fail(curve, "interrupted", "the driver was stopped", self._seconds[curve.number])
         self._trials.clear()
         self._parts.clear()
 
@@ -142,7 +146,9 @@ class PopulationSession(StudySession):
         curve = self._trials[number]
         if isinstance(curve, OpenTrial):
             self.files.keep_curve(number, self._metrics[number])
-            self._study.note_changes(curve, self._members[number].changes)
+            changes = self._members[number].changes
+            self._study.note_changes(curve, changes)
+            self._recorder.started(trial_info(self._plan, number, curve.params, changes))
             self._tell(curve, "complete", self._seconds[number])
         del self._trials[number]
 

@@ -9,6 +9,8 @@ from brainage_ray.config.experiment import ResourcesConfig
 from brainage_ray.config.search import SearchConfig
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.cluster import Cluster
+from brainage_ray.execution.growth import places_of
+from brainage_ray.execution.machine import this_machine
 from brainage_ray.execution.memory import GIB
 
 
@@ -78,11 +80,26 @@ def check_demands(cluster: Cluster, demands: Sequence[Demand]) -> None:
     for demand in demands:
         places = cluster.most_places(demand.cpus, demand.gpus, demand.memory)
         if places < demand.processes:
-            raise EngineError(
-                f"{demand}, but the cluster has at most {_in_words(cluster.nodes_at_most())}: room for {places} of "
-                f"{demand.processes}",
-                f"Lower {demand.settings}, or give the cluster more or larger nodes.",
-            )
+            where = f"the cluster has at most {_in_words(cluster.nodes_at_most())}"
+            raise _no_room(demand, where, places, "give the cluster more or larger nodes")
+
+
+def check_here(demands: Sequence[Demand]) -> None:
+    """Check that each demand by itself fits on this machine, before Ray is started on it.
+
+    Raises:
+        EngineError: one does not; with the numbers.
+    """
+    machine = this_machine(gpus=any(demand.gpus for demand in demands))
+    for demand in demands:
+        places = places_of(machine, demand.cpus, demand.gpus, demand.memory)
+        if places < demand.processes:
+            raise _no_room(demand, f"this machine has {_in_words([machine])}", places, "name a cluster with --address")
+
+
+def _no_room(demand: Demand, where: str, places: int, else_: str) -> EngineError:
+    problem = f"{demand}, but {where}: room for {places} of {demand.processes}"
+    return EngineError(problem, f"Lower {demand.settings}, or {else_}.")
 
 
 def _in_words(nodes: Sequence[Mapping[str, float]]) -> str:

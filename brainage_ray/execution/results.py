@@ -92,7 +92,7 @@ class TrialResult:
     state: TrialState
     """running also stands for a trial that a killed driver left behind, or that a new start tries again."""
     values: tuple[float, ...] = ()
-    """Validation MAE of each epoch, years, mean over the seeds."""
+    """Validation MAE of each epoch, years, mean over the seeds; in flight smoothed, as the scheduler sees them."""
     seed_values: tuple[tuple[float, ...], ...] = ()
     """The same by epoch and seed."""
     best_value: float | None = None
@@ -148,17 +148,18 @@ def moving_average(values: Sequence[float], window: int) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def best_of(values: Sequence[float], window: int) -> tuple[float, int]:
+def best_of(values: Sequence[float], window: int, since: int = 0) -> tuple[float, int]:
     """Find the smallest moving average over whole windows.
 
     Args:
         values: one per epoch, at least one.
         window: epochs to average over; where there are fewer values, all of them.
+        since: epoch after which a window may end; there is one.
 
     Returns:
         The average, and the epoch (1-based) at which its window ends; the first of equals.
     """
     averages = moving_average(values, window)
-    first = min(window, len(values)) - 1
+    first = max(min(window, len(values)) - 1, since)
     best = min(range(first, len(values)), key=lambda i: averages[i])
     return averages[best], best + 1

@@ -91,10 +91,10 @@ def _run_open_trials(
     kind = PopulationSession if plan.search.scheduler == "pbt" else StudySession
     session = kind(plan, study, recorder)
     try:
+        session.replay()  # before Ray starts: who stops meanwhile is told what there is
         at_once = concurrent_trials(cluster, plan, study.open_places)
         if epochs is None:
-            session.files.reserved = reserve(plan, at_once)
-        session.replay()
+            session.files.keep_free(reserve(plan, at_once))
         _tune(plan, session, at_once, epochs)
     finally:
         session.abandon()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
-from brainage_ray.config.run import TrainingRun, apply_params
+from brainage_ray.config.run import SettingsChange, TrainingRun, apply_params
 from brainage_ray.errors import EngineError, NoSpaceError
 from brainage_ray.execution.budget import BudgetWatch
 from brainage_ray.execution.memory import GIB
@@ -15,7 +15,7 @@ from brainage_ray.execution.preflight import trial_demand
 from brainage_ray.execution.results import MACHINE, StudyPlan, StudyResult, TrialResult, equip
 from brainage_ray.execution.study import OpenTrial, Study
 from brainage_ray.execution.trial_files import TrialFiles, trial_folder
-from brainage_ray.training.recorder import Recorder, RunInfo
+from brainage_ray.training.recorder import Recorder, RunInfo, tell_changes
 
 
 class StudySession:
@@ -51,7 +51,8 @@ class StudySession:
             return None
         self._flying[engine_id], self._curves[engine_id] = trial, []
         self.files.begin(trial.number)
-        self._recorder.started(trial_info(self._plan, trial.number, trial.params))
+        changes = self._plan.first_changes[trial.number : trial.number + 1]
+        self._recorder.started(trial_info(self._plan, trial.number, trial.params, *changes))
         return trial_runs(self._plan, trial.number, trial.params)
 
     def config(self, runs: Sequence[TrainingRun]) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class StudySession:
         if state == "complete":
             self._budget.complete(best)
         self._recorder.finished(self._key(trial), state, {"best_validation_mae": best})
-        self.files.end(trial.number, state, best)
+        self.files.end(trial.number, state, best, cut=trial.cut)
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -136,8 +137,9 @@ class StudySession:
         """Note that the trials in flight were cut off: they are put again at the next start."""
         with suppress(NoSpaceError, EngineError):  # only notes: trials that nobody closed are put again too
             self._budget.note()
-            for trial in self._flying.values():
-                self._study.fail(trial, "interrupted", "the driver was stopped")
+            for engine_id, trial in self._flying.items():
+                seconds = float(self._last.get(engine_id, {}).get("seconds", 0.0))
+                self._study.fail(trial, "interrupted", "the driver was stopped", seconds)
         self._flying.clear()
 
     def replay(self) -> None:
@@ -164,10 +166,13 @@ def trial_key(plan: StudyPlan, number: int) -> str:
     return f"{plan.key}-{number:04d}"
 
 
-def trial_info(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> RunInfo:
+def trial_info(
+    plan: StudyPlan, number: int, params: Mapping[str, Any], changes: Sequence[SettingsChange] = ()
+) -> RunInfo:
     """Describe a trial to its listeners."""
     group = "study" if plan.kind == "trial" else "finalists"
-    return RunInfo(trial_key(plan, number), f"{plan.kind}-{number:03d}", "trial", f"{plan.arm}/{group}", params)
+    name = f"{plan.kind}-{number:03d}"
+    return RunInfo(trial_key(plan, number), name, "trial", f"{plan.arm}/{group}", params, tell_changes(changes))
 
 
 def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[TrainingRun]:
@@ -207,7 +212,7 @@ def replay(plan: StudyPlan, result: StudyResult, recorder: Recorder) -> None:
     for trial in result.trials:
         if trial.state != "running":
             key = trial_key(plan, trial.number)
-            recorder.started(trial_info(plan, trial.number, trial.params))
+            recorder.started(trial_info(plan, trial.number, trial.params, trial.changes))
             for epoch, metrics in enumerate(files.curve(trial.number), 1):
                 recorder.epoch(key, epoch, metrics)
             recorder.finished(key, trial.state, _best(trial))

@@ -5,7 +5,8 @@ out. A place is answered by a trial that ran to its end, was stopped by the sche
 TrialFailed (NaN, say). A trial that was cut off with its driver, or by a full disk, is put again with the same
 parameters at the next start; one that raised anything else, ran out of the GPU's memory or lost its process is
 put again at once, until three tries came no further than those before them, since that may have been the
-machine's fault. A start that finds no complete trial tries those again too: its machines may be better.
+machine's fault. A start that finds no complete trial tries those again too: its machines may be better. One that the
+budget stopped is put again by the first start with a larger budget, and goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from brainage_ray.execution.journal import (
     STARTS,
     WANTED,
     first_start,
-    is_answered,
     read_places,
     read_spent,
     read_trials,
@@ -51,6 +51,8 @@ class Curve:
     """That it trains if nothing stops it."""
     seed_values: list[tuple[float, ...]] = field(default_factory=list)
     """Validation MAE by epoch and seed, years."""
+    since: int = 0
+    """Epoch at which it last went on from another trial's weights; 0: it never did."""
     delta_aucs: list[float] = field(default_factory=list)
     """How well the brain-age delta tells patients, by epoch, mean over the seeds; empty where that is no objective."""
 
@@ -65,6 +67,8 @@ class OpenTrial(Curve):
     """A trial between ask and tell."""
 
     handle: optuna.Trial
+    cut: bool = False
+    """The budget stops it: a larger one lets it go on."""
     passed: int = 0
     """Epoch that an earlier try of it had reached: up to there the scheduler has let it through."""
 
@@ -165,12 +169,17 @@ class Study:
         return stop and epoch > trial.passed
 
     def note_changes(self, trial: OpenTrial, changes: Sequence[SettingsChange]) -> None:
-        """Take down how the settings of a trial changed while it trained."""
+        """Take down how the settings of a trial changed while it trained: the last time, with another one's weights."""
+        trial.since = last_change(changes)
         _note(trial, changes=[change.model_dump(mode="json") for change in changes])
 
     def tell(self, trial: OpenTrial, state: Literal["complete", "pruned"], seconds: float) -> float:
-        """Close a trial with its best value, years; return that."""
-        best, epoch = best_of(trial.values, self._plan.search.smooth_epochs)
+        """Close a trial with its best value, years; return that.
+
+        Of a population's trial those epochs count that it trained since it last went on from another one's weights:
+        the others are that one's.
+        """
+        best, epoch = best_of(trial.values, self._plan.search.smooth_epochs, trial.since)
         _note(trial, seed_values=trial.seed_values, best_value=best, best_epoch=epoch, seconds=seconds)
         if state == "complete" and trial.delta_aucs:
             delta_auc = moving_average(trial.delta_aucs, self._plan.search.smooth_epochs)[epoch - 1]
@@ -207,7 +216,8 @@ class Study:
     def _unanswered(self) -> tuple[list[int], dict[int, dict[str, Any]]]:
         """Return the places to fill, and the parameters of those that are not to be drawn."""
         tried = self._places()
-        places = [p for p in range(self.wanted) if p not in tried or not is_answered(tried[p], self._since)]
+        answered = {trial.number for trial in self.result().trials if trial.state != "running"}
+        places = [place for place in range(self.wanted) if place not in answered]
         places = places_left(self._plan.search.budget, places, self.wanted)
         if self._points is not None:
             return places, dict(enumerate(self._points))
@@ -222,6 +232,11 @@ class Study:
 
     def _places(self) -> dict[int, list[FrozenTrial]]:
         return read_places(self._study, self.wanted)
+
+
+def last_change(changes: Sequence[SettingsChange]) -> int:
+    """Return the epoch after which a trial's settings changed last, 0 where they never did."""
+    return changes[-1].after_epoch if changes else 0
 
 
 def count_trials(plan: StudyPlan) -> int:

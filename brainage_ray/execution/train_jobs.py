@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,8 @@ from brainage_ray.execution.train_launch import TrainingWork, launch
 if TYPE_CHECKING:
     from brainage_ray.execution.train_worker import Event
     from brainage_ray.training.recorder import Recorder
+
+logger = logging.getLogger(__name__)
 
 TRIES = 3
 """How often a run is tried whose process died without getting further, and a job of Ray Train that began no run."""
@@ -89,6 +92,8 @@ def count_workers(cluster: Cluster, work: TrainingWork, runs: int) -> int:
             f"{cluster.resources()}: room for {places}",
             "Lower workers, resources.cpus_per_worker or resources.gpus_per_worker, or add nodes.",
         )
+    if places < wanted:
+        logger.warning("There is room for %d of %d workers, which share out the runs", places, wanted)
     return min(wanted, places)
 
 

@@ -75,7 +75,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: Mapping[str, Any]) -> None:
         self._runs = [TrainingRun.model_validate_json(text) for text in json.loads(config["runs"])]
         self._epochs_wanted = self._runs[0].epochs
-        self._smooth = config["smooth_epochs"]
+        self._smooth, self._since = config["smooth_epochs"], config.get("since", 0)
         self._epoch, self._seconds = 0, 0.0
         self._means: list[float] = []
         self._damaged = ""
@@ -88,7 +88,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         if not all(map(math.isfinite, values)):
             raise TrialFailed(f"the {OBJECTIVE} of epoch {self._epoch} is {values}")
         self._means.append(statistics.fmean(values))
-        if best_of(self._means, self._smooth)[1] == self._epoch:
+        if self._epoch > self._since and best_of(self._means, self._smooth, self._since)[1] == self._epoch:
             keep_best(self._runs, self._epoch)
         done = self._epoch >= self._epochs_wanted
         if done:

@@ -53,7 +53,9 @@ class TrialFiles:
         for left in self._trial(number).glob("**/.*.part*"):
             left.unlink(missing_ok=True)
 
-    def end(self, number: int, state: TrialState, value: float | None, may_go_on: bool = False) -> None:
+    def end(
+        self, number: int, state: TrialState, value: float | None, may_go_on: bool = False, cut: bool = False
+    ) -> None:
         """Keep of a trial that is over what may be wanted later, and of the worst ones less where room is short.
 
         Args:
@@ -61,6 +63,7 @@ class TrialFiles:
             state: how it ended.
             value: its best, None where it has none.
             may_go_on: a later start tries it again if by then no trial is complete.
+            cut: a later start with a larger budget goes on with it.
         """
         if state == "complete":
             self._any_complete = True
@@ -68,10 +71,15 @@ class TrialFiles:
                 self._total -= self._drop(self._may_go_on.pop(), CHECKPOINT)
         if may_go_on and not self._any_complete:
             self._may_go_on.add(number)
-        else:
+        elif not cut:
             self._drop(number, CHECKPOINT)
         self._total += bytes_in(self._trial(number))
         insort(self._ranks, (_STATES.index(state), math.inf if value is None else value, number))
+        self._make_room()
+
+    def keep_free(self, size: float) -> None:
+        """Keep so many bytes of the budget for the trials in flight."""
+        self.reserved = size
         self._make_room()
 
     def drop_checkpoints(self, folder: Path) -> None:

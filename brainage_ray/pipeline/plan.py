@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
@@ -21,7 +22,7 @@ from brainage_ray.config import (
 )
 from brainage_ray.config.data import PhantomSource, Split, TableSource
 from brainage_ray.data.exclusions import excuse, leave_out, read_exclusions
-from brainage_ray.data.sources import phantoms_missing, read_sources
+from brainage_ray.data.sources import outline_phantoms, phantoms_missing, read_sources
 from brainage_ray.data.splits import assign_splits
 from brainage_ray.errors import ConfigError
 from brainage_ray.execution import (
@@ -29,7 +30,7 @@ from brainage_ray.execution import (
 )
 from brainage_ray.pipeline.chains import chains
 from brainage_ray.pipeline.checks import check_rejected, reject_unknown_labels
-from brainage_ray.pipeline.plan_rows import BYTES_PER_WEIGHT, PlanRow, places_here, search_row, template_run
+from brainage_ray.pipeline.plan_rows import BYTES_PER_WEIGHT, PlanRow, epochs_of, places_here, search_row, template_run
 from brainage_ray.pipeline.stages import STAGES
 from brainage_ray.training.measure import measure_step
 
@@ -133,10 +134,15 @@ def count_data(experiment: Experiment, workspace: Path) -> Counts:
     absent = [str(place) for place in places if not place.exists()]
     if not absent and not phantoms_missing(data.sources, cache):
         return _count_sources(experiment, cache)
+    if not absent:
+        with tempfile.TemporaryDirectory() as outlines:
+            outline_phantoms(data.sources, Path(outlines))
+            return _count_sources(experiment, Path(outlines))
     if data.expected_scans is None:
-        problem = f"there is no {absent[0]}" if absent else "the phantoms are not made yet"
         raise ConfigError(
-            f"The scans cannot be counted: {problem}", "Correct that, or say data.expected_scans to plan without them."
+            f"The scans cannot be counted: there is no {absent[0]}",
+            "Correct that, or say how many to plan with: --set 'data.expected_scans={train: 900, validation: 300, "
+            "test: 300}', and data.expected_cases for segmentation.",
         )
     scans = {split: data.expected_scans.get(split, 0) for split in SPLITS}
     return Counts(scans, data.expected_cases or 0, "expected by the experiment file")
@@ -207,7 +213,8 @@ def _search_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> It
 def _refit_rows(experiment: Experiment, counts: Counts, times: StepTimes) -> Iterator[PlanRow]:
     slices = (counts.scans["train"] + counts.scans["validation"]) * _slices(experiment.data.preprocessing)
     for name, arm in experiment.arms.items():
-        work = (len(experiment.refit.seeds), experiment.training, float(slices))
+        longest = experiment.training.model_copy(update={"max_epochs": epochs_of(experiment, name)})
+        work = (len(experiment.refit.seeds), longest, float(slices))
         row = _row("refit", name, work, times.measure("age", arm.backbone, experiment.training))
         yield _side_by_side(experiment, row, experiment.refit)
 

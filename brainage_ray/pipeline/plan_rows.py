@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from brainage_ray.config import BackboneConfig, BudgetConfig, Experiment, TrainingConfig, TrainingRun
+from brainage_ray.config import BackboneConfig, BudgetConfig, Experiment, TrainingConfig, TrainingRun, most_epochs
 from brainage_ray.execution import (
     GIB,
     Demand,
@@ -70,7 +70,7 @@ def search_row(experiment: Experiment, arm: str, epoch_hours: float, weights: in
         epoch_hours: of one run in one process.
         weights: of the network.
     """
-    search, epochs = experiment.search, experiment.training.max_epochs
+    search, epochs = experiment.search, epochs_of(experiment, arm)
     trials = min(trials_of(experiment, arm), search.budget.max_trials or sys.maxsize)
     again = min(search.finalists, trials) * search.finalist_seeds
     runs = trials * search.seeds_per_trial
@@ -84,7 +84,7 @@ def search_row(experiment: Experiment, arm: str, epoch_hours: float, weights: in
     what = f"{arm}: {trials} trials x {search.seeds_per_trial} seeds, {search.sampler}"
     what += f", {search.scheduler}" if search.scheduler != "none" else ""
     what += f", {demand.processes} workers each" if demand.processes > 1 else ""
-    what += f", {search.finalists} finalists x {search.finalist_seeds} seeds" if again else ""
+    what += f", {min(search.finalists, trials)} finalists x {search.finalist_seeds} seeds" if again else ""
     return PlanRow(
         "search", what, runs + again, epochs, most, min(files, search.checkpoint_gib * GIB) / 1e9,
         min(most, likely), processes, demand.gpus,
@@ -112,6 +112,12 @@ def template_run(
     return TrainingRun(
         task=task, backbone=backbone, training=training, seed=0, store=Path(), store_hash="", folder=Path()
     )
+
+
+def epochs_of(experiment: Experiment, arm: str) -> int:
+    """Return how many epochs a trial of an arm trains at most; its final models train no more."""
+    run = template_run("age", experiment.arms[arm].backbone, experiment.training)
+    return most_epochs(run, experiment.search.space)
 
 
 def trials_of(experiment: Experiment, arm: str) -> int:

@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from brainage_ray.config import Experiment, RefitConfig, ResourcesConfig, SegmentationPretraining
-from brainage_ray.execution import GIB, Demand, check_demands, trial_demand
+from brainage_ray.errors import EngineError
+from brainage_ray.execution import GIB, Demand, check_demands, check_here, trial_demand
 from brainage_ray.pipeline.session import Session
 from brainage_ray.pipeline.stages import STAGES
 
 
-def preflight(session: Session, until: str) -> None:
-    """Refuse what the cluster cannot place as soon as there is a cluster: at once for a new experiment.
+def preflight_here(experiment: Experiment, workspace: Path, until: str) -> None:
+    """Refuse what this machine cannot place, in a moment: nothing is started and nothing written.
 
-    One that has begun starts no cluster for it: there may be nothing left to do.
+    One that has begun is not looked at: there may be nothing left to do.
+
+    Raises:
+        EngineError: a stage does not fit.
+    """
+    if not (workspace / experiment.name / "store").exists():
+        check_here(list(demands_of(experiment, until)))
+
+
+def unplaceable(experiment: Experiment, until: str) -> str:
+    """Return what this machine cannot place, as a sentence; "" where it can place all."""
+    try:
+        check_here(list(demands_of(experiment, until)))
+    except EngineError as error:
+        return error.problem
+    return ""
+
+
+def preflight(session: Session, until: str) -> None:
+    """Refuse what the cluster cannot place as soon as there is a cluster: at once for a new experiment on one.
+
+    One that has begun joins no cluster for it: there may be nothing left to do; and one on this machine starts none:
+    what `preflight_here` lets through fits but for the memory, which Ray shares out.
 
     Raises:
         EngineError: a stage does not fit on the cluster, now or after it has grown.
     """
     demands = list(demands_of(session.experiment, until))
     session.cluster.when_connected(lambda: check_demands(session.cluster, demands))
-    if not (session.folder / "store").exists():
+    if session.cluster.address is not None and not (session.folder / "store").exists():
         session.cluster.connect()
 
 

@@ -20,6 +20,9 @@ class Progress(Protocol):
     def skip(self, note: str = "") -> None:
         """Move the bar by one that an earlier run had done: it says nothing of the pace of this one."""
 
+    def spare(self, count: int) -> None:
+        """Take units off the total that nobody has to do."""
+
     def end(self) -> None:
         """Take the bar away, if there is one."""
 
@@ -39,6 +42,9 @@ class Silent:
     def skip(self, note: str = "") -> None:
         """Ignore a step."""
 
+    def spare(self, count: int) -> None:
+        """Ignore what need not be done."""
+
     def end(self) -> None:
         """Ignore an end."""
 
@@ -49,9 +55,11 @@ class Silent:
 class EpochProgress:
     """A recorder that moves a bar by one for each epoch and notes what is best so far.
 
+    Best is the lowest of the trials that were trained to their end, among which one is chosen, once there are some.
+
     Args:
         progress: where the bar is.
-        epochs: how many epochs a run has, by its key; other runs have `default_epochs`.
+        epochs: how many epochs a run has at most, by its key; other runs have `default_epochs`.
         default_epochs: for runs that are not in `epochs`.
     """
 
@@ -61,6 +69,7 @@ class EpochProgress:
         self._default = default_epochs
         self._seen: dict[str, int] = {}
         self._names: dict[str, str] = {}
+        self._lowest: tuple[float, str] | None = None
         self._best: tuple[float, str] | None = None
 
     def started(self, run: RunInfo) -> None:
@@ -75,17 +84,26 @@ class EpochProgress:
             self._progress.advance(steps, self._note(key, metrics))
 
     def finished(self, key: str, status: Status, metrics: Mapping[str, float]) -> None:
-        """Count the epochs that a stopped run will not train any more."""
+        """Take off the epochs that a run will not train any more, and note the value of a complete trial."""
+        if status == "complete" and "best_validation_mae" in metrics:
+            candidate = (metrics["best_validation_mae"], self._names.get(key, key))
+            self._best = min(self._best or candidate, candidate)
+            self._progress.advance(0, self._best_note())
         left = self._epochs.get(key, self._default) - self._seen.get(key, 0)
         if left > 0:
-            self._progress.advance(left)
+            self._progress.spare(left)
         self._seen[key] = self._epochs.get(key, self._default)
+
+    def _best_note(self) -> str:
+        if self._best is not None:
+            return f"best {self._best[0]:.2f} years ({self._best[1]})"
+        return f"lowest so far {self._lowest[0]:.2f} years ({self._lowest[1]})" if self._lowest else ""
 
     def _note(self, key: str, metrics: Mapping[str, float]) -> str:
         if "validation_mae" in metrics:
             candidate = (metrics["validation_mae"], self._names.get(key, key))
-            self._best = min(self._best or candidate, candidate)
-            return f"best {self._best[0]:.2f} years ({self._best[1]})"
+            self._lowest = min(self._lowest or candidate, candidate)
+            return self._best_note()
         if "validation_dice_mean" in metrics:
             return f"Dice {metrics['validation_dice_mean']:.3f} ({self._names.get(key, key)})"
         return f"loss {metrics.get('train_loss', float('nan')):.4f} ({self._names.get(key, key)})"

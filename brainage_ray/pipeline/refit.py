@@ -20,6 +20,7 @@ from brainage_ray.pipeline.search import age_run
 from brainage_ray.pipeline.select import Selected
 from brainage_ray.pipeline.session import Session
 from brainage_ray.training import RunInfo, predict_slice_years
+from brainage_ray.training.recorder import tell_changes
 
 
 @dataclass(frozen=True)
@@ -88,4 +89,6 @@ def _job(
     )
     run = in_folder(run, session.folder / "refit" / name / f"seed-{seed}")
     params = {"seed": seed, "epochs": selected.epochs, **selected.params}
-    return Job(RunInfo(run.key, f"{name} seed {seed}", "refit", f"{name}/refit", params), run)
+    return Job(
+        RunInfo(run.key, f"{name} seed {seed}", "refit", f"{name}/refit", params, tell_changes(run.changes)), run
+    )

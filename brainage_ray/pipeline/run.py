@@ -11,7 +11,7 @@ from brainage_ray.config import Experiment
 from brainage_ray.evaluation.summary import Summary
 from brainage_ray.pipeline.evaluate import evaluate
 from brainage_ray.pipeline.imported import check_local_weights
-from brainage_ray.pipeline.preflight import preflight
+from brainage_ray.pipeline.preflight import preflight, preflight_here
 from brainage_ray.pipeline.prepare import prepare
 from brainage_ray.pipeline.pretrain import pretrain
 from brainage_ray.pipeline.progress import Progress, Silent
@@ -70,11 +70,14 @@ def run_experiment(
         BrainageError: what failed; everything done before is kept.
     """
     check_stage(until)
+    if until != "prepare":
+        check_first_trials(experiment)
+    if address is None:
+        preflight_here(experiment, workspace, until)
     with open_session(experiment, workspace, address, progress or Silent(), servers) as session:
         preflight(session, until)
         if until != "prepare":
             check_local_weights(session)
-            check_first_trials(experiment)
         prepared = prepare(session)
         session.tracking.tags["data_hash"] = prepared.data_hash
         if until == "prepare":

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from brainage_ray.config import ArmConfig, Experiment, TrainingRun
+from brainage_ray.config import ArmConfig, Experiment, TrainingRun, most_epochs
 from brainage_ray.data import atomic_write
 from brainage_ray.evaluation.choice import Verdict
 from brainage_ray.execution import (
@@ -112,8 +112,12 @@ def _run(session: Session, plan: StudyPlan, name: str) -> StudyResult:
     if note:
         session.progress.say(note)
     # Trials of earlier starts are told again, and count as done.
-    with session.bar(name, count_trials(plan) * plan.run.epochs, "epochs"):
-        return run_study(session.cluster, plan, session.recorder({}, plan.run.epochs))
+    epochs = most_epochs(plan.run, plan.search.space)
+    with session.bar(name, count_trials(plan) * epochs, "epochs"):
+        study = run_study(session.cluster, plan, session.recorder({}, epochs))
+    if study.ended:
+        session.progress.say(f"{name}: ended by its budget: {study.ended}")
+    return study
 
 
 def _memory(session: Session, plan: StudyPlan) -> TrialMemory:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from brainage_ray.config import Experiment, FitResult, SegmentationPretraining
 from brainage_ray.errors import TrialFailed
-from brainage_ray.execution import Cluster, Job, StudyPlan, StudyResult, count_trials, load_plan_result
+from brainage_ray.execution import (
+    Cluster,
+    Job,
+    StudyPlan,
+    StudyResult,
+    TrialResult,
+    best_complete,
+    count_trials,
+    load_plan_result,
+)
 from brainage_ray.pipeline.chains import Node, chains
 from brainage_ray.pipeline.evaluate import prediction_file, read_evaluation
 from brainage_ray.pipeline.finalists import finalist_plan
@@ -138,13 +148,32 @@ def _search(
 def _study(plan: StudyPlan, row: StatusRow) -> tuple[StudyResult | None, StatusRow]:
     """Return what came of a study, None where it is not through, and how far it is."""
     study = load_plan_result(plan)
-    trials = study.trials if study else ()
-    done = sum(trial.state != "running" for trial in trials)
-    best = min((trial.best_value for trial in trials if trial.best_value is not None), default=None)
-    notes = [f"best {best:.2f} years"] if best is not None else []
-    notes += [f"ended by its budget: {study.ended}"] if study is not None and study.ended else []
-    over = study if study is not None and study.done else None
-    return over, replace(row, done=done, note="; ".join(notes))
+    if study is None:
+        return None, row
+    done = sum(trial.state != "running" for trial in study.trials)
+    notes = [_best(study.trials), _counts_of(study.trials)]
+    notes += [f"ended by its budget: {study.ended}"] if study.ended else []
+    return study if study.done else None, replace(row, done=done, note="; ".join(filter(None, notes)))
+
+
+def _best(trials: Sequence[TrialResult]) -> str:
+    """Say what is best as the choice sees it: of the trials that were trained to their end, while there are some."""
+    best = best_complete(trials)
+    if best is not None:
+        return f"best {best:.2f} years"
+    values = [min(trial.values) for trial in trials if trial.values]
+    return f"no trial complete, lowest so far {min(values):.2f} years" if values else ""
+
+
+def _counts_of(trials: Sequence[TrialResult]) -> str:
+    """Count the trials that did not end well, and the epochs of those that are not over."""
+    states = Counter(trial.state for trial in trials)
+    epochs = sum(len(trial.values) for trial in trials if trial.state == "running")
+    so_far = f" after {epochs} epochs" if epochs else ""
+    counted = [
+        (states["pruned"], "stopped early"), (states["failed"], "failed"), (states["running"], f"not over{so_far}"),
+    ]  # fmt: skip
+    return ", ".join(f"{count} {said}" for count, said in counted if count)
 
 
 def _refit(

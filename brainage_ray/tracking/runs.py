@@ -59,6 +59,7 @@ class RunStore:
         parent = self.group(info.parent, time_ms).key
         run = self._runs.setdefault(info.key, Run(info.key, info.name, info.kind, parent, time_ms))
         run.wake()
+        run.tags |= clean_tags(info.tags)
         if not run.has_params:
             run.params = flatten(info.params)
 
@@ -170,7 +171,8 @@ class RunStore:
         calls = zip_longest(_parts(metrics, _METRICS), _parts(params, _PARAMS), _parts(tags, _TAGS), fillvalue=())
         for some_metrics, some_params, some_tags in calls:
             self._client.log_batch(run.id, some_metrics, some_params, some_tags)
-        run.logged = (run.logged or {}) | {(name, epoch): value for name, value, _, epoch in values}
+        if run.logged is not None:  # None: MLflow was not asked yet what it has of before a restart
+            run.logged |= {(name, epoch): value for name, value, _, epoch in values}
         run.has_params = run.has_params or bool(params)
         run.params, run.tags, run.points = {}, {}, []
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from brainage_ray.config.run import SettingsChange
 
 EpochRecorder = Callable[[int, Mapping[str, float]], None]
 """Told of each finished epoch (1-based) and its metrics; may raise to stop the run."""
@@ -25,6 +28,18 @@ class RunInfo:
     """Slash path of group names under the experiment, for example "unet+brats/study"."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """What sets this run apart from its siblings, by dotted path."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What else is to be seen beside the run."""
+
+
+CHANGES_TAG = "brainage.changes"
+
+
+def tell_changes(changes: Sequence[SettingsChange]) -> dict[str, str]:
+    """Return a tag that says how the settings of a run change while it trains; none where they do not."""
+    if not changes:
+        return {}
+    return {CHANGES_TAG: json.dumps([change.model_dump(mode="json") for change in changes])}
 
 
 class Recorder(Protocol):

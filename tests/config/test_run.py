@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from brainage_ray.config import TrainingConfig, TrainingRun, UNetConfig, run
-from brainage_ray.config.run import InitialWeights
+from brainage_ray.config.run import InitialWeights, most_epochs
+from brainage_ray.config.space import SearchSpace
 
 TRIAL = TrainingRun(
     task="age", backbone=UNetConfig(kind="unet"), training=TrainingConfig(), seed=0, store=Path("store"),
@@ -42,3 +44,19 @@ def test_another_version_of_the_training_code_has_other_keys(monkeypatch):
     before = TRIAL.key
     monkeypatch.setattr(run, "TRAINING_VERSION", run.TRAINING_VERSION + 1)
     assert TRIAL.key != before
+
+
+@pytest.mark.parametrize(
+    ("parameter", "most"),
+    [
+        (None, 50),
+        ({"type": "int", "low": 2, "high": 90, "step": 4}, 90),
+        ({"type": "categorical", "choices": [4, 20]}, 20),
+        ({"type": "constant", "value": 7}, 7),
+        ({"type": "constant", "value": 7, "when": {"training.loss": "huber"}}, 50),
+    ],
+)
+def test_a_trial_trains_as_many_epochs_as_its_space_allows(parameter, most):
+    loss = {"type": "categorical", "choices": ["mse", "huber"]}
+    parameters = {"training.loss": loss} | ({"training.max_epochs": parameter} if parameter else {})
+    assert most_epochs(TRIAL, SearchSpace.model_validate_json(json.dumps({"parameters": parameters}))) == most

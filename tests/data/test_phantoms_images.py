@@ -6,12 +6,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from brainage_ray.config import PhantomSource
 from brainage_ray.data.phantoms import planted_course, write_phantoms
 from brainage_ray.data.phantoms.ageing import Course, personal_course
 from brainage_ray.data.phantoms.anatomy import Tissues, grow, template
 from brainage_ray.data.phantoms.cohort import draw_person, person_rng
 from brainage_ray.data.phantoms.imaging import scan, t1_brightness
 from brainage_ray.data.phantoms.tumours import BRIGHTNESS, CORE, ENHANCING, OEDEMA, brightness, grow_tumour
+from brainage_ray.data.sources import outline_phantoms, read_source
+from brainage_ray.data.sources.phantom import phantom_folder
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -220,3 +223,16 @@ def _fluid_shares(image: np.ndarray) -> tuple[float, float]:
     dark = brain & ((image - image[brain].mean()) / image[brain].std() < -1.6)
     near = template().push[4] < 12
     return (dark & near).sum() / brain.sum(), (dark & ~near).sum() / brain.sum()
+
+
+def test_phantoms_in_outline_are_listed_as_those_with_images_are(tree, tmp_path):
+    source = PhantomSource(kind="phantom", subjects=3, tumours=1, seed=4)
+    outline_phantoms([source], tmp_path / "outlines")
+    outline, whole = phantom_folder(source, tmp_path / "outlines"), phantom_folder(source, tmp_path / "whole")
+    assert sorted(bytes_by_name(outline)) == sorted(bytes_by_name(tree))
+    assert not any(content for name, content in bytes_by_name(outline).items() if name.endswith(".nii.gz"))
+    whole.parent.mkdir()
+    whole.symlink_to(tree)
+    listed = [read_source(source, folder.parent) for folder in (outline, whole)]
+    people = [[(scan.subject, scan.image, scan.age_years) for scan in found.scans] for found in listed]
+    assert people[0] == people[1] != []

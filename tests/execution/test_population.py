@@ -22,6 +22,7 @@ from brainage_ray.errors import NoSpaceError, TrialFailed
 from brainage_ray.execution import Cluster, StudyPlan, TrialResult, run_study
 from brainage_ray.execution.population import Member, explore, generation_ends, next_generation
 from brainage_ray.execution.session import trial_runs
+from brainage_ray.execution.study import last_change
 from brainage_ray.training import train
 
 DECAY, NESTEROV = "training.optimizer.weight_decay", "training.optimizer.momentum"
@@ -134,6 +135,11 @@ def test_a_population_does_better_than_its_members_alone(cluster: Cluster, plan:
     backend = optuna.storages.journal.JournalFileBackend(str(plan.folder / "study.journal"))
     kept = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
     assert [trial.state.name for trial in kept.trials] == ["COMPLETE"] * 8
+    for trial, told in zip(result.trials, kept.trials, strict=True):  # its value is of its own epochs
+        assert trial.best_epoch > last_change(trial.changes)
+        assert told.value == trial.best_value == told.intermediate_values[trial.best_epoch]
+    tagged = [info.tags for info in heard.runs.values() if info.tags]
+    assert len(tagged) == len(moved)
     assert run_study(Cluster(), plan, Heard()) == result  # starts nothing
 
 

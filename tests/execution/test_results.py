@@ -46,6 +46,11 @@ def test_results_are_plain_json():
     assert json.loads(json.dumps(result.to_json()))["trials"][0] == json.loads(json.dumps(trial.to_json()))
 
 
+def test_a_window_may_have_to_end_after_an_epoch():
+    assert best_of([1.0, 9.0, 5.0, 6.0], 1, since=1) == (5.0, 3)
+    assert best_of([1.0, 9.0, 5.0, 6.0], 3, since=3) == (20 / 3, 4)
+
+
 def test_a_study_is_done_when_every_trial_is_answered():
     answered, running = TrialResult(0, {}, "failed"), TrialResult(1, {}, "running")
     assert StudyResult((answered,), 1).done

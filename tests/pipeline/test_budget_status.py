@@ -45,3 +45,22 @@ def test_status_says_why_a_search_ended_and_takes_it_as_done(prepared: Prepared,
     (row,) = _search(more, prepared, known, "unet", goes_on)
     assert (row.done, row.note) == (2, "best 5.00 years")
     assert not goes_on.selected
+
+
+def test_status_takes_for_best_what_may_be_chosen_and_counts_the_others(prepared: Prepared, tmp_path: Path):
+    session = session_of(load_experiment(QUICKSTART, ["search.trials=5"]), tmp_path)
+    plan = study_plan(session, prepared, Pretrained({}, {}), "unet")
+
+    def note() -> str:
+        (row,) = _search(session, prepared, Pretrained({}, {}), "unet", Searched({}, {}))
+        return row.note
+
+    with Study(plan) as study:
+        trials = [study.ask() for _ in range(4)]
+        for trial, value in zip(trials, (3.0, 5.0, 9.0, 2.0), strict=True):
+            study.report(trial, 1, [value] * plan.search.seeds_per_trial)
+        study.tell(trials[0], "pruned", 1.0)
+        assert note() == "no trial complete, lowest so far 2.00 years; 1 stopped early, 3 not over after 3 epochs"
+        study.tell(trials[1], "complete", 1.0)
+        study.fail(trials[2], "nan", "it diverged")
+        assert note() == "best 5.00 years; 1 stopped early, 1 failed, 1 not over after 1 epochs"

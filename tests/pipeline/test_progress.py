@@ -6,18 +6,21 @@ from brainage_ray.training import RunInfo
 
 class Bar(Silent):
     def __init__(self):
-        self.done, self.notes = 0, []
+        self.done, self.spared, self.notes = 0, 0, []
 
     def advance(self, count=1, note=""):
         self.done += count
         self.notes.append(note)
+
+    def spare(self, count):
+        self.spared += count
 
 
 def info(key):
     return RunInfo(key, f"trial {key}", "trial", "unet/study")
 
 
-def test_the_bar_counts_each_epoch_once_and_a_stopped_run_to_its_end():
+def test_the_bar_counts_each_epoch_that_was_trained_once_and_takes_off_the_others():
     bar = Bar()
     recorder = EpochProgress(bar, {"a": 5}, default_epochs=3)
     recorder.started(info("a"))
@@ -25,10 +28,10 @@ def test_the_bar_counts_each_epoch_once_and_a_stopped_run_to_its_end():
         recorder.epoch("a", epoch, {"validation_mae": 10.0 - epoch})
     assert bar.done == 3
     recorder.finished("a", "pruned", {})
-    assert bar.done == 5
+    assert (bar.done, bar.spared) == (3, 2)
     recorder.epoch("b", 1, {"validation_mae": 8.0})
     recorder.finished("b", "complete", {})
-    assert bar.done == 8
+    assert (bar.done, bar.spared) == (4, 4)
 
 
 def test_the_note_says_what_is_best_so_far():
@@ -38,7 +41,10 @@ def test_the_note_says_what_is_best_so_far():
     recorder.started(info("b"))
     recorder.epoch("a", 1, {"validation_mae": 5.0})
     recorder.epoch("b", 1, {"validation_mae": 6.0})
-    assert bar.notes == ["best 5.00 years (trial a)", "best 5.00 years (trial a)"]
+    assert bar.notes == ["lowest so far 5.00 years (trial a)"] * 2
+    recorder.finished("a", "pruned", {"best_validation_mae": 5.0})
+    recorder.finished("b", "complete", {"best_validation_mae": 5.5})
+    assert bar.notes[-1] == "best 5.50 years (trial b)"  # a was stopped early: it does not stand for election
 
 
 def test_segmentation_and_refits_have_notes_of_their_own():
@@ -55,4 +61,4 @@ def test_fanout_tells_everyone():
     fanout.started(info("a"))
     fanout.epoch("a", 1, {"train_loss": 1.0})
     fanout.finished("a", "complete", {})
-    assert [bar.done for bar in bars] == [2, 2]
+    assert [(bar.done, bar.spared) for bar in bars] == [(1, 1), (1, 1)]

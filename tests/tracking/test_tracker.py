@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import yaml
 
+from brainage_ray.config.run import SettingsChange
 from brainage_ray.tracking import MlflowTracker
 from brainage_ray.tracking.client import open_existing
-from brainage_ray.training.recorder import Recorder, RunInfo
+from brainage_ray.training.recorder import Recorder, RunInfo, tell_changes
 
 
 def test_importing_the_package_loads_neither_mlflow_nor_torch():
@@ -216,3 +218,27 @@ def test_events_cost_the_driver_next_to_nothing(workspace, trial):
         for epoch in range(1000):
             tracker.epoch("key1", epoch, {"validation_mae": 1.0, "train_loss": 2.0})
         assert time.thread_time() - start < 0.5  # measured: 0.01
+
+
+def test_a_restart_that_writes_before_the_first_epoch_comes_duplicates_nothing(workspace, runs_of, steps_of, trial):
+    for epochs in (2, 3):
+        with MlflowTracker(workspace, "exp") as tracker:
+            tracker.started(trial(1))
+            assert tracker.flush()  # a start of its own, before any point
+            for epoch in range(1, epochs + 1):
+                tracker.epoch("key1", epoch, {"seconds": float(epochs)})
+                assert tracker.flush()
+    assert steps_of(runs_of("exp")["key1"].info.run_id, "seconds") == [1, 2, 3]
+
+
+def test_what_is_told_beside_a_run_is_its_tag(workspace, runs_of, trial):
+    changes = (SettingsChange(after_epoch=2, params={"training.optimizer.lr": 0.01}),)
+    with MlflowTracker(workspace, "exp") as tracker:
+        tracker.started(trial(1))
+        tracker.started(replace(trial(1), tags=tell_changes(changes)))
+        tracker.finished("key1", "complete", {"best_validation_mae": 4.0})
+    run = runs_of("exp")["key1"]
+    assert json.loads(run.data.tags["brainage.changes"]) == [
+        {"after_epoch": 2, "params": {"training.optimizer.lr": 0.01}}
+    ]
+    assert run.info.status == "FINISHED"

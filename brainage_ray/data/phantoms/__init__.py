@@ -20,7 +20,13 @@ __all__ = ["PHANTOM_VERSION", "Course", "planted_course", "write_phantoms"]
 
 
 def write_phantoms(
-    folder: Path, subjects: int, tumours: int, seed: int, progress: Callable[[int, int], None] | None = None
+    folder: Path,
+    subjects: int,
+    tumours: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    images: bool = True,
 ) -> None:
     """Write a cohort of people at `folder/ADNI` and of tumours at `folder/BraTS`.
 
@@ -33,6 +39,7 @@ def write_phantoms(
         tumours: cases in the BraTS-like tree; with 0 there is no such tree.
         seed: of everything.
         progress: called with people and cases done, and their total.
+        images: False leaves the files of the images empty: enough to list the scans, in a moment.
 
     Raises:
         ConfigError: more subjects than there are ids.
@@ -46,6 +53,6 @@ def write_phantoms(
             progress(count, subjects + tumours)
 
     if subjects:
-        write_adni(folder / "ADNI", subjects, seed, done)
+        write_adni(folder / "ADNI", subjects, seed, done, images)
     if tumours:
-        write_brats(folder / "BraTS", tumours, seed, done)
+        write_brats(folder / "BraTS", tumours, seed, done, images)

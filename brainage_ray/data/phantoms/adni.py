@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from brainage_ray.data.phantoms.adni_xml import image_xml
 from brainage_ray.data.phantoms.ageing import personal_course
 from brainage_ray.data.phantoms.anatomy import grow, template
 from brainage_ray.data.phantoms.cohort import Person, Visit, draw_person, person_rng
-from brainage_ray.data.phantoms.imaging import scan, t1_brightness, write_nifti
+from brainage_ray.data.phantoms.imaging import scan, t1_brightness, touch, write_nifti
 
 _SEQUENCE = {
     "ADNI-1": "MPR; GradWarp; B1 Correction; N3",
@@ -19,7 +21,7 @@ _SEQUENCE = {
 }
 
 
-def write_adni(folder: Path, subjects: int, seed: int, done: Callable[[], None]) -> None:
+def write_adni(folder: Path, subjects: int, seed: int, done: Callable[[], None], images: bool = True) -> None:
     """Write `SUBJECT/SEQUENCE/DATE_TIME/I12345/*.nii.gz`, one XML an image, and CROSSVAL.csv.
 
     Args:
@@ -27,6 +29,7 @@ def write_adni(folder: Path, subjects: int, seed: int, done: Callable[[], None])
         subjects: people.
         seed: of everything.
         done: called after each person.
+        images: False leaves their files empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     people = [draw_person(seed, index) for index in range(subjects)]
@@ -34,22 +37,29 @@ def write_adni(folder: Path, subjects: int, seed: int, done: Callable[[], None])
     (folder / "CROSSVAL.csv").write_text("RID,TRAINING\n" + "".join(f"{rid},{training}\n" for rid, training in rows))
     for person in people:
         for number, visit in enumerate(person.visits):
-            _write_image(folder, person, visit, number, seed)
+            path = _write_description(folder, person, visit)
+            if images:
+                _write_image(path, person, visit, person_rng(seed, person.index, stream=2 + number), seed)
+            else:
+                touch(path)
         done()
 
 
-def _write_image(folder: Path, person: Person, visit: Visit, number: int, seed: int) -> None:
+def _write_description(folder: Path, person: Person, visit: Visit) -> Path:
+    """Write the XML of an image; return where the image goes."""
     sequence = _SEQUENCE[visit.phase]
     words = sequence.replace("; ", "__").replace(" ", "_")
     series, image = f"S{visit.image + 500}", f"I{visit.image}"
     (folder / f"ADNI_{visit.subject}_{words}_{series}_{image}.xml").write_bytes(
         image_xml(person, visit, sequence, processed=visit.phase != "ADNI-3")
     )
-    course = personal_course(visit.age_years, person.diagnosis, person.scatter)
-    session = person_rng(seed, person.index, stream=2 + number)
-    tissues = grow(person_rng(seed, person.index, stream=1), session, course)
-    volume = scan(t1_brightness(tissues, course.contrast), tissues.brain, session)
     day = visit.day.isoformat()
     name = f"ADNI_{visit.subject}_MR_{words}_Br_{day.replace('-', '')}103000000_{series}_{image}.nii.gz"
-    path = folder / visit.subject / words / f"{day}_10_30_00.0" / image / name
+    return folder / visit.subject / words / f"{day}_10_30_00.0" / image / name
+
+
+def _write_image(path: Path, person: Person, visit: Visit, session: np.random.Generator, seed: int) -> None:
+    course = personal_course(visit.age_years, person.diagnosis, person.scatter)
+    tissues = grow(person_rng(seed, person.index, stream=1), session, course)
+    volume = scan(t1_brightness(tissues, course.contrast), tissues.brain, session)
     write_nifti(path, template().embed(volume), template().affine)

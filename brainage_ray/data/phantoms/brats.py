@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from brainage_ray.data.phantoms.ageing import draw_scatter, personal_course
 from brainage_ray.data.phantoms.anatomy import grow, template
 from brainage_ray.data.phantoms.cohort import person_rng
-from brainage_ray.data.phantoms.imaging import scan, write_nifti
+from brainage_ray.data.phantoms.imaging import scan, touch, write_nifti
 from brainage_ray.data.phantoms.tumours import BRIGHTNESS, brightness, grow_tumour
 
 GRID = (120, 120, 78)
@@ -22,7 +22,7 @@ _FIRST_SLICE = 2
 _CASE_STREAM = 1 << 20
 
 
-def write_brats(folder: Path, tumours: int, seed: int, done: Callable[[], None]) -> None:
+def write_brats(folder: Path, tumours: int, seed: int, done: Callable[[], None], images: bool = True) -> None:
     """Write `BraTS20_Training_001/BraTS20_Training_001_{flair,t1,t1ce,t2,seg}.nii.gz` and so on.
 
     The grid is that of BraTS'2020 at 2 mm instead of 1 (120 x 120 x 78), which keeps the files small.
@@ -32,22 +32,28 @@ def write_brats(folder: Path, tumours: int, seed: int, done: Callable[[], None])
         tumours: cases.
         seed: of everything.
         done: called after each case.
+        images: False leaves their files empty.
     """
     for index in range(tumours):
-        _write_case(folder, index, seed)
+        case = f"BraTS20_Training_{index + 1:03d}"
+        files = {name: folder / case / f"{case}_{name}.nii.gz" for name in (*BRIGHTNESS, "seg")}
+        if images:
+            _write_case(files, index, seed)
+        else:
+            for path in files.values():
+                touch(path)
         done()
 
 
-def _write_case(folder: Path, index: int, seed: int) -> None:
+def _write_case(files: Mapping[str, Path], index: int, seed: int) -> None:
     rng = person_rng(seed, index, stream=_CASE_STREAM)
     course = personal_course(rng.uniform(40, 80), "CN", draw_scatter(rng))
     tissues = grow(rng, rng, course)
     labels = grow_tumour(tissues, rng)
-    case = f"BraTS20_Training_{index + 1:03d}"
     for modality in BRIGHTNESS:
         volume = scan(brightness(tissues, labels, modality), tissues.brain, rng)
-        write_nifti(folder / case / f"{case}_{modality}.nii.gz", _on_grid(volume), AFFINE)
-    write_nifti(folder / case / f"{case}_seg.nii.gz", _on_grid(labels), AFFINE)
+        write_nifti(files[modality], _on_grid(volume), AFFINE)
+    write_nifti(files["seg"], _on_grid(labels), AFFINE)
 
 
 def _on_grid(volume: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -48,3 +48,9 @@ def write_nifti(path: Path, volume: NDArray[np.generic], affine: NDArray[np.floa
     image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
+
+
+def touch(path: Path) -> None:
+    """Write an empty file: an image that is there to be listed, and not to be opened."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()

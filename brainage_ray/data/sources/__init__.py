@@ -15,6 +15,7 @@ from brainage_ray.config import (
     SourceConfig,
     TableSource,
 )
+from brainage_ray.data.phantoms import write_phantoms
 from brainage_ray.data.scan import Found
 from brainage_ray.data.sources.adni import Adni
 from brainage_ray.data.sources.bids import Bids
@@ -24,7 +25,7 @@ from brainage_ray.data.sources.nnunet import NnUnet
 from brainage_ray.data.sources.phantom import Phantom, phantom_folder
 from brainage_ray.data.sources.table import Table
 
-__all__ = ["Source", "make_source", "phantoms_missing", "read_source", "read_sources"]
+__all__ = ["Source", "make_source", "outline_phantoms", "phantoms_missing", "read_source", "read_sources"]
 
 
 class Source(Protocol):
@@ -65,6 +66,14 @@ def make_source(source: SourceConfig, cache: Path, progress: Callable[[int, int]
 def phantoms_missing(sources: Iterable[SourceConfig], cache: Path) -> bool:
     """Tell whether reading the sources would have to make phantoms first."""
     return any(isinstance(s, PhantomSource) and not phantom_folder(s, cache).is_dir() for s in sources)
+
+
+def outline_phantoms(sources: Iterable[SourceConfig], cache: Path) -> None:
+    """Write the phantoms of the sources into a cache with empty images: enough to list them, in a moment."""
+    for source in sources:
+        if isinstance(source, PhantomSource):
+            folder = phantom_folder(source, cache)
+            write_phantoms(folder, source.subjects, source.tumours, source.seed, images=False)
 
 
 def read_source(source: SourceConfig, cache: Path, progress: Callable[[int, int], None] | None = None) -> Found:

@@ -1,0 +1,23 @@
+# What brainage_ray.pipeline offers; each name is loaded at its first use.
+from .audit import Audit as Audit
+from .audit import audit_experiment as audit_experiment
+from .comparison import compare_experiments as compare_experiments
+from .leaks import what_a_run_does as what_a_run_does
+from .model_folder import ModelFolder as ModelFolder
+from .model_folder import read_model_folder as read_model_folder
+from .plan import Plan as Plan
+from .plan import make_plan as make_plan
+from .plan_rows import PlanRow as PlanRow
+from .predict import predict as predict
+from .preflight import unplaceable as unplaceable
+from .progress import Progress as Progress
+from .progress import Silent as Silent
+from .pull import pull as pull
+from .run import ExperimentResult as ExperimentResult
+from .run import run_experiment as run_experiment
+from .servers import Servers as Servers
+from .stages import STAGES as STAGES
+from .stages import check_stage as check_stage
+from .starting_points import check_first_trials as check_first_trials
+from .status import StatusRow as StatusRow
+from .status import read_status as read_status
