@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -50,6 +51,16 @@ def cluster() -> Iterator[Cluster]:
     with Cluster(cpus=2, gpus=0) as cluster:
         cluster.connect()
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def gpu() -> Any:
+    """The current GPU, a torch.device; a test that asks for it is skipped where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 @pytest.fixture(scope="session")

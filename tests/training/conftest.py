@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from training_stores import age_store, segmentation_store
 
 from brainage_ray.data import SliceStore
@@ -19,11 +18,3 @@ def ages(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
 def tumours(tmp_path_factory: pytest.TempPathFactory) -> SliceStore:
     """8 training and 3 validation cases."""
     return segmentation_store(tmp_path_factory.mktemp("tumours") / "store", {"train": 8, "validation": 3})
-
-
-@pytest.fixture
-def gpu() -> torch.device:
-    """The current GPU; a test that asks for it is skipped where there is none."""
-    if not torch.cuda.is_available():
-        pytest.skip("needs a GPU")
-    return torch.device("cuda", torch.cuda.current_device())
