@@ -215,13 +215,19 @@ def _sentence(winner: str | None, undecided: Sequence[str], comparisons: Sequenc
         p = max(pair.p_adjusted or 0.0 for pair in comparisons if winner in (pair.first, pair.second))
         return f"{winner} is better than every other arm on the validation split (largest corrected p {p:.3f})."
     if len(undecided) < 2:
-        return (
-            "There is one arm." if not comparisons else f"No winner: not every arm was told apart from {undecided[0]}."
-        )
+        apart = f"No winner: not every arm was told apart from {undecided[0]}.{_remedy(comparisons)}"
+        return apart if comparisons else "There is one arm."
     names = f"{', '.join(undecided[:-1])} and {undecided[-1]}"
     mine = [pair for pair in comparisons if pair.first in undecided and pair.second in undecided]
     tested = [pair.p_adjusted for pair in mine if pair.p_adjusted is not None]
     if tested:
-        return f"No winner: {names} are equal within noise (smallest corrected p {min(tested):.2f})."
+        return f"No winner: {names} are equal within noise (smallest corrected p {min(tested):.2f}).{_remedy(mine)}"
     reasons = list(dict.fromkeys(pair.reason for pair in mine if pair.reason)) or ["what they read is gone"]
-    return f"No winner: {names} cannot be told apart: {'; '.join(reasons)}."
+    return f"No winner: {names} cannot be told apart: {'; '.join(reasons)}.{_remedy(mine)}"
+
+
+def _remedy(pairs: Sequence[ArmComparison]) -> str:
+    """Say what to set, with a space before it, where pairs could not be tested for want of seeds; else ""."""
+    if all(pair.p_adjusted is not None or min(pair.n_seeds) > 1 for pair in pairs):
+        return ""
+    return " To know it, set search.seeds_per_trial to 2 or more, or search.finalists to 1 or more."

@@ -255,7 +255,22 @@ def test_arms_that_cannot_be_tested_have_no_winner_and_the_reason_is_told():
     reason = "one seed of a: its spread between seeds is unknown"
     found = declare_winner({"a": 4.0, "b": 3.0}, [ArmComparison("a", "b", 50, (1, 1), 1.0, reason=reason)])
     assert (found.champion, found.winner) == ("b", None)
-    assert reason in found.sentence
+    assert found.sentence == (
+        f"No winner: a and b cannot be told apart: {reason}. To know it, set search.seeds_per_trial to 2 or more, or "
+        "search.finalists to 1 or more."
+    )
+
+
+def test_seeds_are_asked_for_only_where_they_would_help():
+    maes = {"a": 4.0, "b": 3.0, "c": 5.0}
+    lone = ArmComparison("a", "b", 1, (3, 3), 1.0, reason="one person has no spread")
+    assert "search." not in declare_winner({"a": 4.0, "b": 3.0}, [lone]).sentence
+    tested = [pair("a", "b", 1.0, 0.9), pair("a", "c", -1.0, 0.01), pair("b", "c", -2.0, 0.01)]
+    assert "search." not in declare_winner(maes, tested).sentence
+    some = [tested[0], *(ArmComparison(arm, "c", 50, (3, 1), -1.0, reason="one seed of c") for arm in "ab")]
+    assert "set search.seeds_per_trial to 2 or more" in declare_winner(maes, some).sentence
+    beaten = [pair("a", "b", 1.0, 0.01), some[1], pair("b", "c", -2.0, 0.01)]
+    assert "search." not in declare_winner(maes, beaten).sentence, "b has won"
 
 
 def test_one_arm_is_taken_and_none_is_an_error():
