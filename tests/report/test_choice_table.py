@@ -59,6 +59,11 @@ def test_the_reason_is_a_note_and_no_cell_so_that_the_table_is_as_narrow_as_its_
     assert table.numbers["why"].tolist() == [study.why for study in inputs.studies.values()]
 
 
+def test_the_name_of_an_arm_can_be_broken_behind_its_pluses(sound):
+    assert "</i>unet+<wbr>brats</th>" in sound.text()
+    assert "<wbr>" not in sound.text("report.md")
+
+
 def two_objectives(inputs):
     search = inputs.experiment.search.model_copy(update={"objective": ("validation_mae", "validation_delta_auc")})
     studies = {
