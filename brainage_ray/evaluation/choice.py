@@ -48,6 +48,16 @@ class Candidate:
         """The cheaper first, then the simpler: weights, epochs, settings that differ, MAE, number."""
         return self.weights, self.epochs, self.changed, self.mae_years, self.name
 
+    @property
+    def auc(self) -> float:
+        """The delta_auc, below every other where it is not known."""
+        return -inf if self.delta_auc is None else self.delta_auc
+
+    def beats(self, other: Candidate) -> bool:
+        """Tell whether this one is better in MAE or AUC and worse in neither."""
+        better = self.mae_years < other.mae_years or self.auc > other.auc
+        return better and self.mae_years <= other.mae_years and self.auc >= other.auc
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -57,7 +67,8 @@ class Choice:
     best: int
     """The candidate with the lowest MAE."""
     within: tuple[int, ...]
-    """Those that stood for choice, in ascending order: within one standard error of the best."""
+    """Those that stood for choice, in ascending order: within one standard error of the best, and with two objectives
+    beaten by none."""
     standard_error_years: float | None = None
     """Of the difference between the chosen one and the best; None where that is the same one."""
 
@@ -72,7 +83,9 @@ def choose(candidates: Sequence[Candidate], rule: Rule) -> Choice:
     for the cost, and measured seconds do not: they depend on what else a machine does, and a choice must not.
 
     With two objectives, where the candidates have a delta_auc, either rule takes the largest one among those within
-    one standard error of the lowest MAE, and asks for the cost after that.
+    one standard error of the lowest MAE; of these the lowest MAE, and asks for the cost after that. Equals in MAE are
+    ordered by delta_auc. A candidate that another one beats, wherever that lies, does not stand: the standard error is
+    that of each candidate's own difference, so that the one that beats it may be told from the best where it is not.
 
     Args:
         candidates: of one arm, read on the same people in the same order.
@@ -85,13 +98,15 @@ def choose(candidates: Sequence[Candidate], rule: Rule) -> Choice:
     if bad or not candidates:
         problem = f"candidate {bad[0]} has no finite MAE" if bad else "there are no candidates"
         raise DataError(problem, "Give candidates that were trained to their end.")
-    best = min(candidates, key=lambda c: (c.mae_years, c.name))
     two = any(c.delta_auc is not None for c in candidates)
+    best = min(candidates, key=lambda c: (c.mae_years, -c.auc, c.preference if two else (c.name,)))
     if rule == "best" and not two:
         return Choice(best.name, best.name, (best.name,))
     errors = {c.name: standard_error(c, best) or 0.0 for c in candidates}
     within = [c for c in candidates if c.mae_years - best.mae_years <= errors[c.name]]
-    chosen = min(within, key=lambda c: (inf if c.delta_auc is None else -c.delta_auc, c.preference))
+    if two:
+        within = [c for c in within if not any(other.beats(c) for other in candidates)]
+    chosen = min(within, key=lambda c: (-c.auc, c.mae_years, c.preference) if two else c.preference)
     error = None if chosen is best else errors[chosen.name]
     return Choice(chosen.name, best.name, tuple(sorted(c.name for c in within)), error)
 
@@ -200,13 +215,19 @@ def _sentence(winner: str | None, undecided: Sequence[str], comparisons: Sequenc
         p = max(pair.p_adjusted or 0.0 for pair in comparisons if winner in (pair.first, pair.second))
         return f"{winner} is better than every other arm on the validation split (largest corrected p {p:.3f})."
     if len(undecided) < 2:
-        return (
-            "There is one arm." if not comparisons else f"No winner: not every arm was told apart from {undecided[0]}."
-        )
+        apart = f"No winner: not every arm was told apart from {undecided[0]}.{_remedy(comparisons)}"
+        return apart if comparisons else "There is one arm."
     names = f"{', '.join(undecided[:-1])} and {undecided[-1]}"
     mine = [pair for pair in comparisons if pair.first in undecided and pair.second in undecided]
     tested = [pair.p_adjusted for pair in mine if pair.p_adjusted is not None]
     if tested:
-        return f"No winner: {names} are equal within noise (smallest corrected p {min(tested):.2f})."
+        return f"No winner: {names} are equal within noise (smallest corrected p {min(tested):.2f}).{_remedy(mine)}"
     reasons = list(dict.fromkeys(pair.reason for pair in mine if pair.reason)) or ["what they read is gone"]
-    return f"No winner: {names} cannot be told apart: {'; '.join(reasons)}."
+    return f"No winner: {names} cannot be told apart: {'; '.join(reasons)}.{_remedy(mine)}"
+
+
+def _remedy(pairs: Sequence[ArmComparison]) -> str:
+    """Say what to set, with a space before it, where pairs could not be tested for want of seeds; else ""."""
+    if all(pair.p_adjusted is not None or min(pair.n_seeds) > 1 for pair in pairs):
+        return ""
+    return " To know it, set search.seeds_per_trial to 2 or more, or search.finalists to 1 or more."

@@ -97,8 +97,12 @@ def _nobody(arm: str, what: str, study: StudyResult) -> TrialFailed:
 def _why(plan: StudyPlan, choice: Choice, candidates: int, fresh: bool) -> str:
     among = f"{candidates} finalists" if fresh else f"{candidates} complete trials"
     over = f", mean over {plan.search.finalist_seeds} fresh seeds" if fresh else ""
+    two = len(plan.search.objectives) > 1
     if len(choice.within) == 1 and choice.name == choice.best:
         alone = "" if plan.search.choice == "best" else ", and no other within one standard error of it"
+        if two:
+            alone = ", and any other within one standard error of it is beaten in MAE and AUC"
         return f"lowest MAE of {among}{over}{alone}"
-    rule = "cheapest" if len(plan.search.objectives) == 1 else "largest AUC of the delta"
-    return f"{rule} of {len(choice.within)} within one standard error of the lowest MAE, of {among}{over}"
+    rule = "largest AUC of the delta" if two else "cheapest"
+    standing = " that none beats in MAE and AUC" if two else ""
+    return f"{rule} of {len(choice.within)} within one standard error of the lowest MAE{standing}, of {among}{over}"

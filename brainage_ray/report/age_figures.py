@@ -47,11 +47,13 @@ def mae_figure(inputs: ReportInputs, arms: Sequence[str]) -> FigureSpec | None:
     window = inputs.experiment.search.smooth_epochs
     validation = {arm: validation_mae(study, window)[0] for arm, study in inputs.studies.items()}
     draw = partial(_dots, summary=inputs.summary, validation=validation, arms=arms)
+    again = any(study.again for study in inputs.studies.values())
+    chosen = "the chosen trial's settings, trained again with fresh seeds" if again else "the chosen trial"
     return FigureSpec(
         "mae",
         "Mean absolute error at a glance",
-        "Discs: test MAE of each refitted seed; bar: their mean. Diamond: validation MAE of the chosen trial. Dashes: "
-        "the null model on the test split.",
+        f"Discs: test MAE of each refitted seed; bar: their mean. Diamond: validation MAE of {chosen}. Dashes: the "
+        "null model on the test split.",
         [Panel("", draw)],
         size=(4.2, 0.6 + 0.46 * len(inputs.summary.arms)),
     )

@@ -11,6 +11,7 @@ from brainage_ray.config import (
     PreprocessingConfig,
     SegmentationPretraining,
 )
+from brainage_ray.data.preprocessing import SMALLEST_COVER
 from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.text import count, listed, setting
@@ -72,10 +73,16 @@ def _slices(experiment: Experiment) -> str:
     rows, columns = made.slice_shape
     return (
         f"{_anatomy(made)}Each scan was brought to {made.voxel_mm:g} mm voxels and cut into axial slices from "
-        f"{low:g} to {high:g} mm, counted from {_ORIGIN[made.slice_origin]}, one every "
-        f"{made.slice_step_mm:g} mm, {rows} \N{MULTIPLICATION SIGN} {columns} pixels each. "
-        f"{_SPLIT_RULES[split.rule]}; {_ROLLOVER[split.rollover]}."
+        f"{low:g} mm up to but not including {high:g} mm, counted from {_ORIGIN[made.slice_origin]}, one every "
+        f"{made.slice_step_mm:g} mm, {rows} \N{MULTIPLICATION SIGN} {columns} pixels each"
+        f"{_cases(experiment)}. {_SPLIT_RULES[split.rule]}; {_ROLLOVER[split.rollover]}."
     )
+
+
+def _cases(experiment: Experiment) -> str:
+    """Say which slices segmentation learns from, behind a semicolon; "" where nothing does."""
+    segmented = any(isinstance(stage, SegmentationPretraining) for stage in experiment.pretraining.values())
+    return f"; of a tumour case, all that the brain covers by {100 * SMALLEST_COVER:g} % or more" if segmented else ""
 
 
 def _anatomy(made: PreprocessingConfig) -> str:
@@ -163,7 +170,7 @@ def _choice(experiment: Experiment) -> str:
     if search.delta_is_objective:
         rule = (
             "the largest AUC of the delta was taken whose error is within one standard error of the lowest (paired, "
-            "over people and seeds)"
+            "over people and seeds) and that no other beats in both; of equals the lowest error, then the cheapest"
         )
     return f"{text}Of the complete trials {rule}. The number of epochs is where {judged} is lowest."
 

@@ -41,6 +41,7 @@ def summary_sentences(inputs: ReportInputs) -> tuple[str, ...]:
 
 
 def _tested(inputs: ReportInputs, arm: ArmSummary) -> str:
+    """Say how the chosen arm does on test; first of all that nothing was won where it loses to the null model."""
     summary, null, mae = inputs.summary, inputs.summary.null, arm.mae
     chosen = _chosen(inputs, arm.arm)
     if mae.mean_years is None or null.mae_years is None:
@@ -48,12 +49,32 @@ def _tested(inputs: ReportInputs, arm: ArmSummary) -> str:
     seeds = f"sd {number(mae.sd_years)} over {len(mae.seeds)} seeds" if mae.sd_years is not None else "one seed"
     scans = f"{count(mae.n_scans, 'scan')} of {listed(list(summary.mae_diagnoses))}"
     error = f"a mean absolute error of {number(mae.mean_years)} years on the test split"
-    text = f"{chosen} reaches {error} ({seeds}; {scans})"
-    against = f"{number(null.mae_years)} for a null model that always answers {number(null.age_years, 1)}"
     lost = sum(value >= null.mae_years for value in mae.per_seed_years)
-    if lost:
-        text += f", no better than the null model in {lost} of {count(len(mae.seeds), 'seed')}"
-    return f"{text}, against {against}."
+    mixed = 0 < lost < len(mae.seeds)
+    but = f", no better than the null model in {lost} of {count(len(mae.seeds), 'seed')}" if mixed else ""
+    told = f"{error} ({seeds}; {scans}){but}"
+    answers = f"a null model that always answers {number(null.age_years, 1)}"
+    if not _beats_null(arm, null.mae_years):
+        size = "as large as" if number(mae.mean_years) == number(null.mae_years) else "larger than"
+        return (
+            f"{_nothing_won(inputs, arm.arm)}: {chosen} has {told}, {size} the {number(null.mae_years)} of {answers}."
+        )
+    return f"{chosen} reaches {told}, against {number(null.mae_years)} for {answers}."
+
+
+def _beats_null(arm: ArmSummary, null_years: float) -> bool:
+    """Tell whether an arm errs less than the null model by as much as the report prints."""
+    mean = arm.mae.mean_years
+    return mean is not None and round(mean, 2) < round(null_years, 2)
+
+
+def _nothing_won(inputs: ReportInputs, arm: str) -> str:
+    """Say that no arm, or else not the one that is told of, is better than the null model."""
+    arms, null = inputs.summary.arms, inputs.summary.null
+    who = "The chosen arm is not" if arm in inputs.studies else "The first arm is not"
+    if not any(_beats_null(one, null.mae_years or 0.0) for one in arms):
+        who = "No arm is" if len(arms) > 1 else "The one arm is not"
+    return f"{who} better than predicting the median age for everybody"
 
 
 def _chosen(inputs: ReportInputs, best: str) -> str:
@@ -104,7 +125,8 @@ def _changed(stage: str, years: float, low_high: tuple[float, float]) -> str:
     if low <= 0 <= high:
         return f"{stage} shows no effect on the error beyond chance ({signed(years)} years, {interval(low_high)})"
     verb = "lowers" if years < 0 else "raises"
-    return f"{stage} {verb} the error by {number(abs(years))} years ({signed(years)}, {interval(low_high)})"
+    size = number(abs(years)) if round(abs(years), 2) else "less than 0.01"
+    return f"{stage} {verb} the error by {size} years ({signed(years)}, {interval(low_high)})"
 
 
 def _separates(arm: ArmSummary, correction: str) -> str:

@@ -37,9 +37,22 @@ def position_figure(analysis: Analysis, arms: Sequence[str], origin: str) -> Fig
     ]
     caption = (
         "Healthy test scans, each slice on its own; mean over scans and seeds, a line an arm. A scan's brain age puts "
-        "its slices together and errs less."
+        f"its slices together: {_together([analysis.slices[arm] for arm in found])}."
     )
     return FigureSpec("slice_positions", "Error by slice position", caption, panels, size=(4.6, 2.9), columns=2)
+
+
+def _together(analysed: Sequence[SliceAnalysis]) -> str:
+    """Say how the error of whole scans compares with that of their slices, by the figures as they are printed."""
+    scans = [next((row.test_years or 0.0 for row in one.rules if row.rule == one.used), 0.0) for one in analysed]
+    slices = [
+        sum(place.mae_years * place.n_slices for place in one.positions) / sum(p.n_slices for p in one.positions)
+        for one in analysed
+    ]
+    scan, alone = (round(sum(years) / len(years), 2) for years in (scans, slices))
+    how = "smaller than" if scan < alone else "larger than" if scan > alone else "as large as"
+    mean = ", mean over the arms" if len(analysed) > 1 else ""
+    return f"its error is {how} theirs ({number(scan)} against {number(alone)} years{mean})"
 
 
 def rules_table(analysis: Analysis, arms: Sequence[str]) -> Table | None:
@@ -74,6 +87,6 @@ def _draw(
     if name == "delta_years":
         axes.axhline(0, color=MUTED, linewidth=0.7)
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(row.mae_years for positions in found.values() for row in positions))
     axes.set_xlabel(f"mm {whence}")
     axes.set_ylabel("Years")

@@ -125,7 +125,7 @@ def _coverage(axes: Axes, *, raw: Calibration, scaled: Calibration, color: str) 
         axes.vlines(100 * one.level, low, high, color=color, linewidth=1.1)
     axes.scatter(*_points(scaled), s=20, color=color)
     axes.scatter(*_points(raw), s=20, facecolor="none", edgecolor=INK, linewidth=0.8)
-    axes.set(xlim=(40, 102), ylim=(0, 104), xlabel="Nominal coverage, %", ylabel="Scans inside, %")
+    axes.set(xlim=(40, 102), ylim=(-4, 104), xlabel="Nominal coverage, %", ylabel="Scans inside, %")
 
 
 def _points(calibration: Calibration) -> tuple[list[float], list[float]]:

@@ -112,6 +112,65 @@ def test_of_two_objectives_the_largest_auc_within_one_standard_error_of_the_best
     assert choose([replace(c, delta_auc=0.7) for c in made], rule).name == 0, "the cheaper where AUCs are equal"
 
 
+@st.composite
+def candidates_of_two_objectives(draw) -> list[Candidate]:
+    """Some with equal MAE, some with equal AUC, most with both near others."""
+    made = draw(candidates())
+    copies = [replace(draw(st.sampled_from(made)), name=len(made) + i) for i in range(draw(st.integers(0, 3)))]
+    aucs = st.sampled_from([0.5, 0.7, 0.7000001, 0.9])
+    return [replace(c, delta_auc=draw(aucs), weights=draw(st.integers(1, 3))) for c in [*made, *copies]]
+
+
+@given(candidates_of_two_objectives(), st.sampled_from(["best", "one_standard_error"]))
+def test_the_choice_is_never_beaten_in_both_objectives(made, rule):
+    found = choose(made, rule)
+    chosen, best = made[found.name], made[found.best]
+    for other in made:
+        no_worse = other.mae_years <= chosen.mae_years and other.delta_auc >= chosen.delta_auc
+        assert not no_worse or (other.mae_years, other.delta_auc) == (chosen.mae_years, chosen.delta_auc)
+        if (other.mae_years, other.delta_auc) == (chosen.mae_years, chosen.delta_auc) and other.name in found.within:
+            assert chosen.preference <= other.preference
+    assert chosen.mae_years - best.mae_years <= standard_error(chosen, best)
+    assert found.name in found.within
+
+
+@pytest.mark.parametrize("rule", ["best", "one_standard_error"])
+def test_of_equal_aucs_the_lowest_mae_is_taken_however_cheap_the_other(rule):
+    rng = np.random.default_rng(1)
+    hard = rng.gamma(4, 1, (3, PEOPLE))
+    worse = hard + rng.normal(0, 1, hard.shape)
+    worse += (hard.sum() - worse.sum()) / worse.size + 0.01
+    made = [candidate(0, hard, delta_auc=0.8, weights=9), candidate(1, worse, delta_auc=0.8, weights=1)]
+    assert choose([replace(c, delta_auc=None) for c in made], "one_standard_error").within == (0, 1)
+    assert choose(made, rule).name == 0
+
+
+@pytest.mark.parametrize("rule", ["best", "one_standard_error"])
+def test_of_equal_maes_the_larger_auc_is_taken_then_the_cheaper(rule):
+    made = [
+        Candidate(0, 4.0, 1, delta_auc=0.7),
+        Candidate(1, 4.0, 9, delta_auc=0.8),
+        Candidate(2, 4.0, 5, delta_auc=0.8),
+    ]
+    found = choose(made, rule)
+    assert (found.name, found.best) == (2, 2)
+
+
+def test_a_candidate_that_one_beyond_the_standard_error_beats_does_not_stand():
+    """Beyond: its difference from the best is small and sure; the other's is larger and noisy."""
+    rng = np.random.default_rng(2)
+    hard = rng.gamma(9, 1, (1, PEOPLE))
+    noisy = hard + rng.normal(0, 4, hard.shape)
+    noisy += (hard.sum() - noisy.sum()) / noisy.size + 0.3
+    made = [
+        candidate(0, hard, delta_auc=0.7),
+        candidate(1, noisy, delta_auc=0.8),
+        candidate(2, hard + 0.2, delta_auc=0.9),
+    ]
+    assert choose([replace(c, delta_auc=None) for c in made], "one_standard_error").within == (0, 1)
+    assert choose(made, "one_standard_error").name == 0
+
+
 @pytest.mark.parametrize("made", [[], [Candidate(0, float("nan"))]])
 def test_nothing_to_choose_from_is_an_error(made):
     with pytest.raises(DataError, match="candidate"):
@@ -196,7 +255,22 @@ def test_arms_that_cannot_be_tested_have_no_winner_and_the_reason_is_told():
     reason = "one seed of a: its spread between seeds is unknown"
     found = declare_winner({"a": 4.0, "b": 3.0}, [ArmComparison("a", "b", 50, (1, 1), 1.0, reason=reason)])
     assert (found.champion, found.winner) == ("b", None)
-    assert reason in found.sentence
+    assert found.sentence == (
+        f"No winner: a and b cannot be told apart: {reason}. To know it, set search.seeds_per_trial to 2 or more, or "
+        "search.finalists to 1 or more."
+    )
+
+
+def test_seeds_are_asked_for_only_where_they_would_help():
+    maes = {"a": 4.0, "b": 3.0, "c": 5.0}
+    lone = ArmComparison("a", "b", 1, (3, 3), 1.0, reason="one person has no spread")
+    assert "search." not in declare_winner({"a": 4.0, "b": 3.0}, [lone]).sentence
+    tested = [pair("a", "b", 1.0, 0.9), pair("a", "c", -1.0, 0.01), pair("b", "c", -2.0, 0.01)]
+    assert "search." not in declare_winner(maes, tested).sentence
+    some = [tested[0], *(ArmComparison(arm, "c", 50, (3, 1), -1.0, reason="one seed of c") for arm in "ab")]
+    assert "set search.seeds_per_trial to 2 or more" in declare_winner(maes, some).sentence
+    beaten = [pair("a", "b", 1.0, 0.01), some[1], pair("b", "c", -2.0, 0.01)]
+    assert "search." not in declare_winner(maes, beaten).sentence, "b has won"
 
 
 def test_one_arm_is_taken_and_none_is_an_error():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,23 @@ def test_the_order_of_the_trials_does_not_matter(values, random):
     shuffled = random.sample(trials, len(trials))
     assert select(plan_of(), study(*shuffled)) == select(plan_of(), study(*trials))
     assert select(plan_of(), study(*trials)).validation_mae == min(values)
+
+
+def test_of_two_objectives_the_reason_names_both():
+    plan = plan_of(objective=("validation_mae", "validation_delta_auc"), choice="one_standard_error", sampler="nsga2")
+    trials = [
+        replace(trial(i, mae), delta_auc=auc) for i, (mae, auc) in enumerate([(4.0, 0.6), (4.0, 0.8), (5.0, 0.7)])
+    ]
+    found = select(plan, study(*trials))
+    assert (found.trial, found.delta_auc) == (1, 0.8)
+    assert found.why == (
+        "lowest MAE of 3 complete trials, and any other within one standard error of it is beaten in MAE and AUC"
+    )
+    equal = select(plan, study(trials[1], replace(trials[1], number=4)))
+    assert equal.why == (
+        "largest AUC of the delta of 2 within one standard error of the lowest MAE that none beats in MAE and AUC, of "
+        "2 complete trials"
+    )
 
 
 SEARCHED = study(trial(0, 5.0), trial(1, 3.0, epoch=9), trial(2, 4.0), trial(3, 1.0, "pruned"))

@@ -43,6 +43,7 @@ def test_a_searched_arm_that_is_alone_is_not_the_best_of_any(inputs):
     ("years", "interval", "words"),
     [
         (-0.31, (-0.5, -0.12), "lowers the error by 0.31 years (\N{MINUS SIGN}0.31, 95"),
+        (-0.003, (-0.004, -0.002), "lowers the error by less than 0.01 years"),
         (0.31, (0.12, 0.5), "raises the error by 0.31 years (+0.31, 95"),
         (-0.31, (-0.7, 0.08), "shows no effect on the error beyond chance (\N{MINUS SIGN}0.31 years, 95"),
     ],
@@ -64,11 +65,58 @@ def test_without_pretraining_nothing_is_said_of_it():
     assert len(summary_sentences(inputs_of(1, 2, people=40))) == 2
 
 
-def test_losing_to_the_null_model_is_said():
-    predictions = predictions_of(["unet"], 2, 60)
-    predictions["brain_age_years"] = predictions["age_years"] + 30
-    inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
-    assert "no better than the null model in 2 of 2 seeds" in summary_sentences(inputs)[0]
+def erring(years: dict[str, float]):
+    """Arms that make everybody so many years too old."""
+    predictions = predictions_of(list(years), 2, 60)
+    predictions["brain_age_years"] = predictions["age_years"] + predictions["arm"].map(years)
+    return inputs_of(predictions=predictions, experiment=experiment_of(len(years), 2))
+
+
+@pytest.fixture(scope="module")
+def one_loses():
+    """The second arm on validation loses to the null model on test; the first does not."""
+    return erring({"unet": 1.0, "unet+brats": 30.0})
+
+
+def test_losing_to_the_null_model_is_said_first(one_loses):
+    alone = summary_sentences(erring({"unet": 30.0}))[0]
+    assert alone.startswith("The one arm is not better than predicting the median age for everybody: unet (")
+    assert "has a mean absolute error of 30.00 years" in alone
+    null = one_loses.summary.null
+    assert f"larger than the {null.mae_years:.2f} of a null model that always answers {null.age_years:.1f}." in alone
+    both = summary_sentences(erring({"unet": 30.0, "unet+brats": 31.0}))[0]
+    assert both.startswith("No arm is better than predicting the median age for everybody: unet, the best of 2 arms")
+    assert "reaches" not in both
+
+
+def test_an_arm_that_was_not_chosen_does_not_save_the_sentence(one_loses):
+    studies = {"unet": study_of(3.4), "unet+brats": study_of(3.0)}
+    first = summary_sentences(replace(one_loses, studies=studies))[0]
+    assert first.startswith("The chosen arm is not better than predicting the median age for everybody: unet+brats,")
+    won = summary_sentences(replace(one_loses, studies=dict(zip(studies, reversed(studies.values()), strict=True))))[0]
+    assert won.startswith("unet, the best of 2 arms")
+    assert "reaches" in won
+
+
+@pytest.mark.parametrize(
+    ("less", "words"),
+    [
+        (0.004, "No arm is better"),
+        (0.0, "No arm is better"),
+        (0.02, "reaches"),
+    ],
+)
+def test_an_error_that_is_printed_as_the_null_models_own_is_no_win(inputs, less, words):
+    null = round(inputs.summary.null.mae_years, 2)
+    arms = tuple(
+        replace(arm, mae=replace(arm.mae, mean_years=null - less, per_seed_years=(null - less,) * 2))
+        for arm in inputs.summary.arms
+    )
+    summary = replace(inputs.summary, arms=arms, null=replace(inputs.summary.null, mae_years=null))
+    first = summary_sentences(replace(inputs, summary=summary))[0]
+    assert words in first
+    assert ("as large as the" in first) == (less < 0.005)
+    assert "larger than" not in first
 
 
 def test_one_good_seed_is_not_all():
@@ -76,7 +124,9 @@ def test_one_good_seed_is_not_all():
     bad = predictions["seed"] == 1
     predictions.loc[bad, "brain_age_years"] = predictions.loc[bad, "age_years"] + 30
     inputs = inputs_of(predictions=predictions, experiment=experiment_of(1, 2))
-    assert "no better than the null model in 1 of 2 seeds" in summary_sentences(inputs)[0]
+    first = summary_sentences(inputs)[0]
+    assert first.startswith("The one arm is not better than predicting the median age")
+    assert "no better than the null model in 1 of 2 seeds" in first
 
 
 def test_no_healthy_test_scan_means_no_error_to_report():
@@ -99,7 +149,8 @@ def test_the_delta_is_said_to_separate_only_what_every_seed_separates():
 def test_methods_take_their_numbers_from_the_experiment(inputs):
     text = methods(inputs)
     assert "2 mm voxels" in text["Slices"]
-    assert "from 35 to 115 mm" in text["Slices"]
+    assert "from 35 mm up to but not including 115 mm" in text["Slices"]
+    assert "of a tumour case, all that the brain covers by 2 % or more" in text["Slices"]
     assert "left out of training" in text["Slices"]
     assert "unet+brats: U-Net encoder with 6 stages, pre-trained on brats" in text["Arms"]
     assert "learning rate 1e-4" in text["Training"]

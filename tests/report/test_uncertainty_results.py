@@ -48,6 +48,9 @@ def test_the_figure_shows_observed_against_nominal_coverage(inputs):
     scaled = inputs.analysis.uncertainty[arms[0]].results[0].scaled
     drawn = axes.collections[-2].get_offsets()
     assert [tuple(point) for point in drawn] == [(100 * c.level, 100 * c.share) for c in scaled.coverages]
+    low, high = axes.get_ylim()
+    assert low <= -3, "a circle at 0 % is whole"
+    assert high >= 103, "a circle at 100 % is whole"
     assert coverage_figure(replace(inputs.analysis, uncertainty={}), arms) is None
 
 
