@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ ROLES = ("head", "worker")
 
 class Recorder:
     """A node provider and its command runner in one, for a node that is there and new."""
+
+    provider_config = None  # of AWS alone: it has no log group of its own
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -51,9 +54,13 @@ def commands(config: dict[str, Any], role: str) -> list[str]:
 
     Raises:
         jsonschema.ValidationError: Ray does not take the configuration.
+        FileNotFoundError: something that it sends is not here.
     """
     config = prepare_config(config)
     validate_config(config)
+    for path in map(os.path.expanduser, config["file_mounts"].values()):
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{path} is to be sent, and is not there")
     recorder = Recorder()
     start = config[f"{role}_start_ray_commands"]
     updater = NodeUpdater(
@@ -71,5 +78,4 @@ def commands(config: dict[str, Any], role: str) -> list[str]:
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[2] not in ROLES:
         sys.exit("Write: python cluster/commands.py FILE head|worker")
-    for line in commands(yaml.safe_load(Path(sys.argv[1]).read_text()), sys.argv[2]):
-        sys.stdout.write(f"{line}\n")
+    sys.stdout.writelines(f"{line}\n" for line in commands(yaml.safe_load(Path(sys.argv[1]).read_text()), sys.argv[2]))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def eventually(condition: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(1)
+
+
 def script(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/usr/bin/env bash\n{text}\n")
@@ -55,16 +62,20 @@ class Machine:
             place.mkdir(parents=True)
         (self.laptop / ".ray" / "auth_token").write_text(secrets.token_hex(32))
         # `ray stop`, which `ray down` says, would end every Ray process of this machine: here it ends this test's.
-        stop = f"pgrep -f -- '{self.ray}/' | xargs --no-run-if-empty kill"
-        script(self.home / "venv/bin/ray", f'[[ $1 != stop ]] || {{ {stop}; exit 0; }}\nexec {RAY} "$@"')
-        script(folder / "bin/ssh", f'exec {shutil.which("ssh")} -o Port={self.ssh_port} "$@"')
+        end = f"pgrep -f -- '{self.ray}/' | xargs --no-run-if-empty kill"
+        stop = f"{{ {end}; sleep 3; {end} -KILL; exit 0; }}"  # as Ray does, which waits longer
+        script(self.home / "venv/bin/ray", f'[[ $1 != stop ]] || {stop}\nexec {RAY} "$@"')
+        ssh = f"exec {shutil.which('ssh')} -o Port={self.ssh_port}"
+        script(folder / "bin/ssh", f'{ssh} "$@"')
+        # the head calls the worker; ssh takes the ~ of its copy of the key for the home that the system knows
+        script(self.home / "venv/bin/ssh", f'{ssh} -i {self.home}/ray_bootstrap_key.pem "$@"')
 
     def start(self) -> subprocess.Popen[bytes]:
         sshd = self.folder / "sshd"
         for key in (sshd / "host", sshd / "key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         (sshd / "config").write_text(
-            f"ListenAddress 127.0.0.1:{self.ssh_port}\nHostKey {sshd}/host\nAuthorizedKeysFile {sshd}/key.pub\n"
+            f"ListenAddress 127.0.0.1:{self.ssh_port}\nListenAddress 127.0.0.2:{self.ssh_port}\nHostKey {sshd}/host\nAuthorizedKeysFile {sshd}/key.pub\n"
             "UsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
             f"SetEnv HOME={self.home} RAY_TMPDIR={self.home}/tmp\n"
         )
@@ -84,16 +95,17 @@ class Machine:
         """The file in the repository, for this machine, without what costs minutes or the rights of root."""
         config = yaml.safe_load((ROOT / "cluster" / "local.yaml").read_text())
         config["cluster_name"] = self.name
-        config["provider"] |= {"head_ip": "127.0.0.1", "worker_ips": []}
+        config["provider"] |= {"head_ip": "127.0.0.1", "worker_ips": ["127.0.0.2"]}
         config["auth"] = {"ssh_user": getpass.getuser(), "ssh_private_key": str(self.folder / "sshd" / "key")}
         config["setup_commands"] = [c for c in config["setup_commands"] if "sudo" not in c and "pip install" not in c]
         config["head_setup_commands"] = []
-        (start,) = config["head_start_ray_commands"]
-        guard = 'pgrep -u "$(id -u)" -x gcs_server > /dev/null || '  # there may be other clusters on this machine
-        assert guard in start
-        assert "--port=6379" in start
-        start = start.replace(guard, "").replace("--port=6379", f"--port={self.ray_port}")
-        config["head_start_ray_commands"] = [f"{start} --temp-dir={self.ray} --num-cpus=1"]
+        for role, program in (("head", "gcs_server"), ("worker", "raylet")):
+            commands = config[f"{role}_start_ray_commands"]
+            guard = f'pgrep -u "$(id -u)" -x {program} > /dev/null || '  # there may be other clusters on this machine
+            assert guard in commands[-1]
+            assert "6379" in commands[-1]
+            start = commands[-1].replace(guard, "").replace("6379", str(self.ray_port))
+            config[f"{role}_start_ray_commands"] = [f"{start} --temp-dir={self.ray} --num-cpus=1"]
         path = self.folder / "local.yaml"
         path.write_text(yaml.safe_dump(config))
         return path
@@ -149,11 +161,8 @@ def test_ray_up_exec_and_down(machine):
 
     # the token and the PATH are there without a word of ours, and without the token nobody gets in
     status = f"ray status --address 127.0.0.1:{machine.ray_port}"
-    assert "node_" in machine.call("exec", config, status)
+    eventually(lambda: "2.0 CPU" in machine.call("exec", config, status), seconds=120)  # the head's and the worker's
     assert "refused" in machine.call("exec", config, f"RAY_AUTH_TOKEN=wrong {status} || echo refused")
 
     machine.call("down", "--yes", config)
-    end = time.monotonic() + 60
-    while machine.processes() and time.monotonic() < end:
-        time.sleep(0.5)
-    assert machine.processes() == []
+    eventually(lambda: not machine.processes(), seconds=60)
