@@ -75,7 +75,8 @@ class Machine:
         for key in (sshd / "host", sshd / "key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         (sshd / "config").write_text(
-            f"ListenAddress 127.0.0.1:{self.ssh_port}\nListenAddress 127.0.0.2:{self.ssh_port}\nHostKey {sshd}/host\nAuthorizedKeysFile {sshd}/key.pub\n"
+            f"ListenAddress 127.0.0.1:{self.ssh_port}\nListenAddress 127.0.0.2:{self.ssh_port}\n"
+            f"HostKey {sshd}/host\nAuthorizedKeysFile {sshd}/key.pub\n"
             "UsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
             f"SetEnv HOME={self.home} RAY_TMPDIR={self.home}/tmp\n"
         )
@@ -99,13 +100,15 @@ class Machine:
         config["auth"] = {"ssh_user": getpass.getuser(), "ssh_private_key": str(self.folder / "sshd" / "key")}
         config["setup_commands"] = [c for c in config["setup_commands"] if "sudo" not in c and "pip install" not in c]
         config["head_setup_commands"] = []
-        for role, program in (("head", "gcs_server"), ("worker", "raylet")):
+        for role, program, ip in (("head", "gcs_server", "127.0.0.1"), ("worker", "raylet", "127.0.0.2")):
             commands = config[f"{role}_start_ray_commands"]
             guard = f'pgrep -u "$(id -u)" -x {program} > /dev/null || '  # there may be other clusters on this machine
             assert guard in commands[-1]
             assert "6379" in commands[-1]
             start = commands[-1].replace(guard, "").replace("6379", str(self.ray_port))
-            config[f"{role}_start_ray_commands"] = [f"{start} --temp-dir={self.ray} --num-cpus=1"]
+            config[f"{role}_start_ray_commands"] = [
+                f"{start} --node-ip-address={ip} --temp-dir={self.ray} --num-cpus=1"
+            ]
         path = self.folder / "local.yaml"
         path.write_text(yaml.safe_dump(config))
         return path

@@ -1,4 +1,4 @@
-"""cluster/slurm.sh: a cluster of its own comes up, the experiment runs on it, and a signal ends both, with nothing left.
+"""cluster/slurm.sh: a cluster of its own comes up, the experiment runs on it, a signal ends both, and nothing is left.
 
 Slurm itself is played: `srun` runs its command here, `scontrol` says the names of two nodes and notes a requeue.
 """
@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 sys.path.append(str(Path(__file__).parent / "cli"))
+
 from small_experiment import EXPERIMENT
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,11 +13,12 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "cluster"
-sys.path.append(str(FOLDER))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "cluster"))
 
 from commands import commands
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "cluster"
 
 
 def load(name: str) -> dict[str, Any]:
@@ -193,7 +194,9 @@ def test_nothing_has_an_address_outside_and_ray_asks_for_the_token(manifests, sp
     assert head["serviceType"] == "ClusterIP"
     assert head["rayStartParams"]["dashboard-host"] == "127.0.0.1"
     assert spec["authOptions"] == {"mode": "token"}
-    assert not re.search(r"NodePort|LoadBalancer|Ingress|hostNetwork|0\.0\.0\.0", (FOLDER / "kubernetes.yaml").read_text())
+    assert not re.search(
+        r"NodePort|LoadBalancer|Ingress|hostNetwork|0\.0\.0\.0", (FOLDER / "kubernetes.yaml").read_text()
+    )
 
 
 def test_all_pods_see_the_workspace_as_the_user_of_the_image(manifests, spec):
