@@ -17,8 +17,6 @@ import yaml
 from ray.autoscaler._private.updater import NodeUpdater
 from ray.autoscaler._private.util import prepare_config, validate_config, with_head_node_ip
 
-ROLES = ("head", "worker")
-
 
 class Recorder:
     """A node provider and its command runner in one, for a node that is there and new."""
@@ -76,6 +74,6 @@ def commands(config: dict[str, Any], role: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[2] not in ROLES:
+    if len(sys.argv) != 3 or sys.argv[2] not in ("head", "worker"):
         sys.exit("Write: python cluster/commands.py FILE head|worker")
     sys.stdout.writelines(f"{line}\n" for line in commands(yaml.safe_load(Path(sys.argv[1]).read_text()), sys.argv[2]))

@@ -135,12 +135,14 @@ fi
 wait_until "all $nodes nodes have joined" all_joined
 echo "slurm.sh: Ray runs on $nodes nodes. Its page: ssh -L 8265:127.0.0.1:$page $head, then http://localhost:8265"
 
-status=0
 brainage run "$@" --address "$address:$port" &
 driver=$!
 [[ -z $stopped ]] || stop
+status=0
+wait "$driver" || status=$?
 # A signal ends `wait` too: wait again until brainage has ended by itself.
 while kill -0 "$driver" 2> /dev/null; do
-    wait "$driver" && status=0 || status=$?
+    status=0
+    wait "$driver" || status=$?
 done
 exit "$status"

@@ -177,3 +177,14 @@ def test_a_node_that_does_not_come_is_waited_for_no_longer_than_the_limit(job):
     assert "After 20 s still not: all 2 nodes have joined" in job.said
     assert "requeue" not in job.calls
     assert job.has_left_nothing()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_job_on_one_node_ends_as_brainage_ends(job):
+    assert job.start("absent.yaml", SLURM_JOB_NUM_NODES="1").wait(120) == 2
+    assert "Ray runs on 1 nodes" in job.said
+    assert "absent.yaml" in job.said
+    assert "requeue" not in job.calls
+    assert "--exclude" not in job.calls
+    assert job.has_left_nothing()
