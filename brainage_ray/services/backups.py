@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ def make_backup(site: Site, settings: Settings) -> Backup | None:
     Raises:
         EngineError: PostgreSQL does not answer, or the disk is full.
     """
-    with _alone(site), _explained():
+    with no_other_backup(site), _explained():
         if not any(_holds_something(site, settings, database) for database in DATABASES):
             return None
         for partial in site.backups.glob(f".*{_PARTIAL}"):
@@ -136,24 +136,36 @@ def check_empty(site: Site, settings: Settings, dumps: dict[str, Path]) -> None:
             raise EngineError(problem, "Start new ones with another --workspace and restore into those.")
 
 
-def put_back(site: Site, settings: Settings, dumps: dict[str, Path]) -> None:
-    """Put files of pg_dump in the place of the databases; each is read to its end before any takes its place.
+def read_in(site: Site, settings: Settings, dumps: dict[str, Path]) -> None:
+    """Read files of pg_dump to their end, into databases that stand beside those in use.
 
     Raises:
-        EngineError: a file is damaged; the databases are as they were.
+        EngineError: a file is damaged; nothing has changed.
     """
     with _explained(), connect(site, settings, "postgres") as server:
-        execute: Any = server.execute  # psycopg wants literals; these names are
         for name, file in dumps.items():
-            for statement in (f'DROP DATABASE IF EXISTS "{name}_restored"', *new_database(f"{name}_restored", name)):
-                execute(statement)
-            client(site, settings, "pg_restore", "--exit-on-error", "--no-owner", "--role", DATABASES[name],
+            _execute(server, f'DROP DATABASE IF EXISTS "{name}_restored"', *new_database(f"{name}_restored", name))
+            client(site, settings, "pg_restore", "--single-transaction", "--no-owner", "--role", DATABASES[name],
                    "--dbname", f"{name}_restored", str(file))  # fmt: skip
-        if "mlflow_auth" in dumps:
+
+
+def take_over(site: Site, settings: Settings, names: Iterable[str]) -> None:
+    """Put databases that were read in into the place of those in use, whose clients are cut off.
+
+    Raises:
+        EngineError: PostgreSQL does not answer.
+    """
+    with _explained(), connect(site, settings, "postgres") as server:
+        if "mlflow_auth" in names:
             _keep_admin(site, settings)
-        for name in dumps:
-            execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-            execute(f'ALTER DATABASE "{name}_restored" RENAME TO "{name}"')
+        for name in names:
+            _execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+            _execute(server, f'ALTER DATABASE "{name}_restored" RENAME TO "{name}"')
+
+
+def _execute(connection: Any, *statements: str) -> None:  # psycopg's own type wants literals; names cannot be bound
+    for statement in statements:
+        connection.execute(statement)
 
 
 def _keep_admin(site: Site, settings: Settings) -> None:
@@ -172,7 +184,8 @@ def _holds_something(site: Site, settings: Settings, database: str) -> bool:
 
 
 @contextmanager
-def _alone(site: Site) -> Iterator[None]:
+def no_other_backup(site: Site) -> Iterator[None]:
+    """Let no backup be made meanwhile."""
     with FileLock(site.folder / ".backups.lock", mode=0o600):
         yield
 

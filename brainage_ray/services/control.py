@@ -19,7 +19,17 @@ from typing import Any
 from filelock import FileLock
 
 from brainage_ray.errors import ConfigError, EngineError, NoSpaceError
-from brainage_ray.services.backups import Backup, all_backups, check_empty, dumps_of, last_error, make_backup, put_back
+from brainage_ray.services.backups import (
+    Backup,
+    all_backups,
+    check_empty,
+    dumps_of,
+    last_error,
+    make_backup,
+    no_other_backup,
+    read_in,
+    take_over,
+)
 from brainage_ray.services.postgresql import answers, end_postmaster, make_cluster, program
 from brainage_ray.services.processes import end_left_behind, who_listens
 from brainage_ray.services.site import HOST, Settings, Site
@@ -34,6 +44,7 @@ from brainage_ray.services.supervision import (
 )
 
 _START_SECONDS = 180
+_FAILING = "failing"
 _NEEDED_BYTES = 512 * 2**20
 """A new cluster takes 60 MB; its log of changes up to a GB under load, but then has time to say so."""
 
@@ -80,7 +91,7 @@ def start(workspace: Path, **wishes: Any) -> Started:
         running = bool(states(site))
         if running and settings != before:
             raise ConfigError("the services run already, with other settings", "brainage services stop comes first.")
-        if running and healthy(status(workspace)):
+        if running and _up(status(workspace)):
             return Started(changed=False, new=False)
         if running:
             start_stopped(site)
@@ -117,6 +128,11 @@ def healthy(services: Sequence[Service]) -> bool:
     return all(service.state == "running" for service in services)
 
 
+def _up(services: Sequence[Service]) -> bool:
+    """Tell whether a start has nothing more to wait for; of a disk that is too full for backups the status tells."""
+    return all(service.state == "running" or service.state.startswith(_FAILING) for service in services)
+
+
 def newest_backup(workspace: Path) -> Backup | None:
     """Return the newest backup; None where there is none."""
     return next(reversed(all_backups(Site(workspace.resolve()))), None)
@@ -133,7 +149,7 @@ def backup(workspace: Path) -> Backup | None:
 
 
 def restore(workspace: Path, files: Sequence[Path]) -> list[str]:
-    """Put a backup into services that run and hold nothing yet; MLflow is away meanwhile.
+    """Put a backup into services that run and hold nothing yet; MLflow is away for a moment.
 
     Args:
         workspace: of the services.
@@ -150,11 +166,12 @@ def restore(workspace: Path, files: Sequence[Path]) -> list[str]:
     if not files:
         files = [newest.folder for newest in all_backups(site)[-1:]]
     settings, dumps = site.settings(), dumps_of(files)
-    with _alone(site):
+    with _alone(site), no_other_backup(site):
         check_empty(site, settings, dumps)
+        read_in(site, settings, dumps)
         stop_service(site, "mlflow")
         try:
-            put_back(site, settings, dumps)
+            take_over(site, settings, dumps)
         finally:
             start_stopped(site)
         _wait(site)
@@ -212,7 +229,7 @@ def _check_port(port: int, option: str) -> None:
 
 def _wait(site: Site) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not healthy(services := status(site.workspace)):
+    while not _up(services := status(site.workspace)):
         given_up = any(info["statename"] == "FATAL" for info in states(site).values())
         if time.monotonic() > deadline or given_up or not states(site):
             bad = next(service for service in services if service.state != "running")
@@ -232,7 +249,7 @@ def _state(name: str, found: dict[str, dict[str, Any]], site: Site, settings: Se
         return state
     if name == "backups":
         error = last_error(site)
-        return f"failing: {error}" if error else state
+        return f"{_FAILING}: {error}" if error else state
     alive = answers(site, settings) if name == "postgresql" else _mlflow_answers(settings)
     return state if alive else "does not answer"
 

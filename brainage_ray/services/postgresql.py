@@ -25,12 +25,21 @@ _STOP_SECONDS = 60
 _LOGIN_SECONDS = 3
 
 
-def program(name: str) -> str:
+def program(name: str, site: Site | None = None) -> str:
     """Return the path of one of PostgreSQL's programs: on the PATH, or the newest where Debian puts them.
+
+    Args:
+        name: of the program.
+        site: whose files it shall read: another version than the one that made them cannot.
 
     Raises:
         EngineError: PostgreSQL is not on this machine.
     """
+    made_by = site.database / "data" / "PG_VERSION" if site else None
+    if made_by and made_by.is_file():
+        same = _DEBIAN / made_by.read_text().strip() / "bin" / name
+        if same.is_file():
+            return str(same)
     on_path = shutil.which("initdb")
     found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if not on_path and not found:
@@ -121,7 +130,7 @@ def server_command(site: Site, settings: Settings) -> list[str]:
         "log_line_prefix": "%m [%p] %u@%d %r ", "logging_collector": "off",
     }  # fmt: skip
     words = [word for name, value in values.items() for word in ("-c", f"{name}={value}")]
-    return [program("postgres"), "-D", str(site.database / "data"), *words]
+    return [program("postgres", site), "-D", str(site.database / "data"), *words]
 
 
 def connect(site: Site, settings: Settings, database: str, role: str = SUPERUSER) -> psycopg.Connection[Any]:
@@ -154,7 +163,7 @@ def client(site: Site, settings: Settings, name: str, *arguments: str) -> None:
         EngineError: it failed.
     """
     where = ["--host", HOST, "--port", str(settings.postgres_port), "--username", SUPERUSER, "--no-password"]
-    said = subprocess.run([program(name), *where, *arguments], env=clean_environment(site), umask=0o077,
+    said = subprocess.run([program(name, site), *where, *arguments], env=clean_environment(site), umask=0o077,
                           capture_output=True, text=True, check=False)  # fmt: skip
     if said.returncode:
         reason = (said.stderr.strip().splitlines() or [f"exit code {said.returncode}"])[0]

@@ -14,7 +14,8 @@ from brainage_ray.services.processes import end_left_behind
 from brainage_ray.services.site import HOST, Settings, Site, mlflow_url
 from brainage_ray.tracking.ui import SERVER_ENVIRONMENT
 
-WORKERS = 2
+WORKERS = min(4, max(1, (os.cpu_count() or 1) // 2))
+"""Each takes 250 MB, and seconds of a processor to start."""
 HOSTS = "localhost,localhost:*,127.0.0.1,127.0.0.1:*"
 """Names that a browser may ask for: the end of a tunnel, on any port. Another may be a page that rebinds its own."""
 _POSTGRES_SECONDS = 60.0
