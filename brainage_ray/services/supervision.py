@@ -42,7 +42,6 @@ command={command}
 directory={directory}
 priority={priority}
 autorestart=true
-startsecs=2
 startretries=100
 stopwaitsecs=60
 redirect_stderr=true
@@ -51,19 +50,21 @@ stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=5
 {more}
 """
-_GROUP = "stopasgroup=true\nkillasgroup=true"
+_GROUP = "startsecs=2\nstopasgroup=true\nkillasgroup=true"
+_SLOW_GROUP = _GROUP.replace("2", "10")
+"""Of what imports for seconds before it may fail: then it is tried again ever more slowly, not for ever at once."""
 _STOP_SECONDS = 150
 
 
 def write_configuration(site: Site, settings: Settings) -> None:
     """Write supervisord's file; no password is in it. Services stop in the reverse of the order in which they start."""
     user = owner()
-    fast = "stopsignal=INT" + (f"\nuser={user}" if user else "")
+    fast = "startsecs=2\nstopsignal=INT" + (f"\nuser={user}" if user else "")
     ours = [sys.executable, "-m", "brainage_ray.services.programs"]
     head = _HEAD.format(folder=_escaped(str(site.folder)), user="user=root" if user else "")
     programs = [
         _program(site, "postgresql", server_command(site, settings), fast),
-        _program(site, "mlflow", [*ours, "mlflow", str(site.workspace)], _GROUP),
+        _program(site, "mlflow", [*ours, "mlflow", str(site.workspace)], _SLOW_GROUP),
         _program(site, "backups", [*ours, "backups", str(site.workspace)], _GROUP),
     ]
     write_private(site.folder / "supervisord.conf", "".join([head, *programs]))

@@ -100,6 +100,11 @@ class ServiceSet:
         [pid] = [p.pid for p in self.processes()[0].children() if words in " ".join(p.cmdline())]
         return pid
 
+    def listens_below_supervisord(self) -> bool:
+        ours = {process.pid for process in self.processes()}
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        return {c.pid for c in listening if c.laddr.port in (self.port, self.postgres_port)} <= ours
+
     def healthy(self) -> bool:
         return self.call("status").returncode == 0
 

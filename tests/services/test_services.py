@@ -96,6 +96,7 @@ def test_each_server_comes_back_after_kill_9(services: ServiceSet):
     assert not services.healthy()
     wait_until(services.healthy)
     assert not [name for name in names if services.pid(name) == before[name]]
+    assert services.listens_below_supervisord(), "not a worker of the server that was killed"
     assert services.kept() == KEPT
 
 
