@@ -23,7 +23,8 @@ def a_set() -> Iterator[ServiceSet]:
         try:
             yield made
         finally:
-            made.call("stop")
+            if made.folder.is_dir():
+                made.call("stop")
 
 
 @pytest.fixture
