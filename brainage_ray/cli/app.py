@@ -9,6 +9,7 @@ import typer
 
 from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Storage, Tracking, Workspace
 from brainage_ray.cli.qc import qc
+from brainage_ray.cli.services import services
 
 app = typer.Typer(
     name="brainage",
@@ -21,6 +22,7 @@ app = typer.Typer(
     epilog="Any verb takes --debug for the details of an error.",
 )
 app.add_typer(qc, name="qc", rich_help_panel="Experiments")
+app.add_typer(services, name="services", rich_help_panel="Experiments")
 
 
 def _pipeline_verb(stage: str, what: str, number: int) -> None:
