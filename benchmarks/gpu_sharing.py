@@ -1,4 +1,4 @@
-"""Trials an hour of one search where 1, 2, 4 or 8 trials share a GPU as processes; needs a GPU.
+"""Trials an hour of one search where 1, 4 or 8 trials share a GPU as processes; needs a GPU.
 
 Everything counts but the start of Ray: the processes of the trials, their reading of the store, the search itself.
 """
@@ -30,8 +30,8 @@ from brainage_ray.data import PreparedScan, Scan, SliceStore, StoreRow, write_st
 from brainage_ray.execution import GIB, Cluster, StudyPlan, measure_trial, run_study, settle
 from brainage_ray.training import RunInfo
 
-AT_ONCE = (1, 2, 4, 8)
-TRIALS, EPOCHS, BATCH = 16, 5, 64
+AT_ONCE = (1, 4, 8)
+TRIALS, EPOCHS, BATCH = 8, 3, 64
 SCANS, SLICES = {"train": 300, "validation": 60}, 20
 EDGE = 96
 SPACE = {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1.0e-4, "high": 1.0e-3, "log": True}}}
