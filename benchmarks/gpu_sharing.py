@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,26 +27,14 @@ from brainage_ray.config import (
 from brainage_ray.config.read import validate
 from brainage_ray.data import PreparedScan, Scan, SliceStore, StoreRow, write_store
 from brainage_ray.execution import GIB, Cluster, StudyPlan, measure_trial, run_study, settle
-from brainage_ray.training import RunInfo
+from brainage_ray.pipeline.progress import Fanout
 
 AT_ONCE = (1, 4, 8)
 TRIALS, EPOCHS, BATCH = 8, 3, 64
 SCANS, SLICES = {"train": 300, "validation": 60}, 20
 EDGE = 96
+NOBODY = Fanout([])
 SPACE = {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1.0e-4, "high": 1.0e-3, "log": True}}}
-
-
-class Nobody:
-    """A recorder that keeps nothing."""
-
-    def started(self, run: RunInfo) -> None:
-        """Ignore a start."""
-
-    def epoch(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Ignore an epoch."""
-
-    def finished(self, key: str, status: str, metrics: Mapping[str, float]) -> None:
-        """Ignore an end."""
 
 
 def measure() -> list[Row]:
@@ -58,13 +45,13 @@ def measure() -> list[Row]:
         store = _store(Path(folder) / "store")
         first = _plan(store, Path(folder) / "first", 1)
         memory = measure_trial(cluster, first)
-        run_study(cluster, replace(first, search=first.search.model_copy(update={"trials": 1})), Nobody())
+        run_study(cluster, replace(first, search=first.search.model_copy(update={"trials": 1})), NOBODY)
         per_hour = {}
         for at_once in AT_ONCE:
             plan, note = settle(_plan(store, Path(folder) / f"share-{at_once}", at_once), memory)
             assert not note, note
             began = time.perf_counter()
-            result = run_study(cluster, plan, Nobody())
+            result = run_study(cluster, plan, NOBODY)
             per_hour[at_once] = 3600 * TRIALS / (time.perf_counter() - began)
             assert [trial.state for trial in result.trials] == ["complete"] * TRIALS
     what = f"trials an hour, U-Net, {SCANS['train'] * SLICES} slices x {EPOCHS} epochs, batch {BATCH}, bf16"

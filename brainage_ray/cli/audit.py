@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from brainage_ray.cli.progress import Bars
-from brainage_ray.cli.tables import headline
+from brainage_ray.cli.tables import headline, say
 from brainage_ray.config import load_experiment
 from brainage_ray.data import atomic_write
 from brainage_ray.pipeline import Audit, audit_experiment, what_a_run_does
@@ -35,7 +35,7 @@ def audit(path: Path, overrides: Sequence[str], workspace: Path, json_file: Path
     if table is not None:
         console.print(_printed(found, [row.cells for row in table.rows]))
     for line in [f"Audited: {found.source}", audit_sentence(report), *_remarks(found)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     if json_file is not None:
         about = {"experiment": found.experiment, "source": found.source, "rollover": found.rollover}
         with atomic_write(json_file) as file:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from brainage_ray.cli.tables import say
 from brainage_ray.pipeline import compare_experiments
 from brainage_ray.report.comparison import comparison_tables, write_comparison
 from brainage_ray.report.table import Table as ReportTable
@@ -32,7 +33,7 @@ def compare_runs(runs: Sequence[str], workspace: Path, out: Path | None) -> None
     for line in [*(note for table in (arms, *others) for note in table.notes), *comparison.unpaired]:
         console.print(line, markup=False, highlight=False)
     if page is not None:
-        console.print(f"Comparison: {page}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Comparison: {page}")
 
 
 def printed(table: ReportTable, columns: Sequence[int], title: str = "") -> Table:

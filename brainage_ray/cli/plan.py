@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from brainage_ray.cli.run import Place
-from brainage_ray.cli.tables import headline, plan_table, status_table
+from brainage_ray.cli.tables import headline, plan_table, say, status_table
 from brainage_ray.config import Experiment, load_experiment
+
+if TYPE_CHECKING:
+    from brainage_ray.pipeline import StatusRow
 
 
 def show_plan(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
@@ -24,35 +28,29 @@ def show_plan(path: Path, overrides: Sequence[str], place: Place, until: str) ->
     with console.status("measuring a training step of each network"):
         plan = make_plan(experiment, place.workspace, until)
     counts = ", ".join(f"{split} {count}" for split, count in plan.counts.scans.items())
-    _say(console, f"Healthy scans: {counts}. Segmentation cases: {plan.counts.cases}.")
+    say(console, f"Healthy scans: {counts}. Segmentation cases: {plan.counts.cases}.")
     console.print(plan_table(plan))
-    if done := _done(experiment, place):
-        _say(console, f"Done already, and not done again: {done}.")
+    if done := [f"{row.stage} {row.what} {row.done} of {row.total}" for row in _rows(experiment, place) if row.done]:
+        say(console, f"Done already, and not done again: {', '.join(done)}.")
     if place.address is None and (problem := unplaceable(experiment, until)):
-        _say(console, f"Not on this machine, where it would be refused: {problem}.")
+        say(console, f"Not on this machine, where it would be refused: {problem}.")
 
 
 def show_status(path: Path, overrides: Sequence[str], place: Place) -> None:
     """Print how far each stage of an experiment is."""
     experiment = load_experiment(path, overrides)
-    from brainage_ray.pipeline import read_status
+    console, rows = Console(), _rows(experiment, place)
+    if rows:
+        console.print(status_table(experiment.name, rows))
+    else:
+        where = place.workspace.absolute()
+        say(console, f"{experiment.name} has not begun in {where}: nothing of it is there.")
 
-    console, workspace = Console(), place.workspace.absolute()
-    if not (workspace / experiment.name).is_dir():
-        _say(console, f"{experiment.name} has not begun in {workspace}: nothing of it is there.")
-        return
-    console.print(status_table(experiment.name, read_status(experiment, workspace, place.storage or None)))
 
-
-def _done(experiment: Experiment, place: Place) -> str:
+def _rows(experiment: Experiment, place: Place) -> list[StatusRow]:
+    """Return how far each stage is; none where the experiment has not begun."""
     from brainage_ray.pipeline import read_status
 
     workspace = place.workspace.absolute()
-    if not (workspace / experiment.name).is_dir():
-        return ""
-    rows = read_status(experiment, workspace, place.storage or None)
-    return ", ".join(f"{row.stage} {row.what} {row.done} of {row.total}" for row in rows if row.done)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    begun = (workspace / experiment.name).is_dir()
+    return read_status(experiment, workspace, place.storage or None) if begun else []

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from brainage_ray.cli.tables import say
 from brainage_ray.errors import ConfigError
 from brainage_ray.report.published_runs import PublishedTables, write_published_tables
 
@@ -31,7 +32,7 @@ def make_published_tables(runs: Path, out: Path | None, experiment: Path | None,
     console.print(written.sentence, markup=False, highlight=False)
     if written.differences:
         console.print(differences_table(written))
-    console.print(f"Tables: {written.files[0]}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"Tables: {written.files[0]}")
 
 
 def differences_table(written: PublishedTables) -> Table:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from brainage_ray.cli.options import RUNS, STORAGE, TRACKING
 from brainage_ray.cli.progress import Bars
-from brainage_ray.cli.tables import headline, results_table
+from brainage_ray.cli.tables import headline, results_table, say
 from brainage_ray.config import load_experiment
 from brainage_ray.errors import ConfigError
 
@@ -65,7 +65,7 @@ def run(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
     result = run_experiment(experiment, workspace, place.address, until, Bars(console), place.servers)
     if result is None:
         rest = the_rest(path, overrides, place)
-        console.print(f"Done up to {until}. Go on with: {rest}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Done up to {until}. Go on with: {rest}")
         return
     console.print(results_table(result))
     console.print(result.verdict, markup=False, highlight=False)
@@ -73,7 +73,7 @@ def run(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
     console.print(f"Chosen on validation: {arm}.  brainage pull {experiment.name}/{arm} --to checkpoints/",
                   markup=False, highlight=False)  # fmt: skip
     if result.page is not None:
-        console.print(f"Report: {result.page}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Report: {result.page}")
 
 
 def the_rest(path: Path, overrides: Sequence[str], place: Place) -> str:

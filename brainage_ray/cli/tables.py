@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,11 @@ from brainage_ray.config import Experiment, inert_settings
 
 if TYPE_CHECKING:
     from brainage_ray.pipeline import ExperimentResult, Plan, StatusRow
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: no markup in it, and whole where it is a path or a command to be copied."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def headline(experiment: Experiment) -> Text:

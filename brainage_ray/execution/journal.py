@@ -66,7 +66,7 @@ def first_start(places: Mapping[int, Sequence[FrozenTrial]], start: int) -> int:
     return 0 if complete else start
 
 
-def is_answered(tries: Sequence[FrozenTrial], since: int) -> bool:
+def _is_answered(tries: Sequence[FrozenTrial], since: int) -> bool:
     """Tell whether the last try of a place has settled it.
 
     Args:
@@ -117,7 +117,7 @@ def read_budget(study: optuna.Study) -> BudgetConfig:
 
 def _trial_result(place: int, tries: Sequence[FrozenTrial], since: int) -> TrialResult:
     trial = tries[-1]
-    state: Any = _ENDED.get(trial.state, "failed") if is_answered(tries, since) else "running"
+    state: Any = _ENDED.get(trial.state, "failed") if _is_answered(tries, since) else "running"
     noted = trial.user_attrs
     seed_values = tuple(tuple(seeds) for seeds in noted.get("seed_values", ()))
     values = tuple(sum(seeds) / len(seeds) for seeds in seed_values)

@@ -81,7 +81,7 @@ def check_demands(cluster: Cluster, demands: Sequence[Demand]) -> None:
         places = cluster.most_places(demand.cpus, demand.gpus, demand.memory)
         if places < demand.processes:
             where = f"the cluster has at most {_in_words(cluster.nodes_at_most())}"
-            raise _no_room(demand, where, places, "give the cluster more or larger nodes")
+            raise no_room(demand, where, places, "give the cluster more or larger nodes")
 
 
 def check_here(demands: Sequence[Demand]) -> None:
@@ -94,10 +94,18 @@ def check_here(demands: Sequence[Demand]) -> None:
     for demand in demands:
         places = places_of(machine, demand.cpus, demand.gpus, demand.memory)
         if places < demand.processes:
-            raise _no_room(demand, f"this machine has {_in_words([machine])}", places, "name a cluster with --address")
+            raise no_room(demand, f"this machine has {_in_words([machine])}", places, "name a cluster with --address")
 
 
-def _no_room(demand: Demand, where: str, places: int, else_: str) -> EngineError:
+def no_room(demand: Demand, where: str, places: int, else_: str) -> EngineError:
+    """Return what to raise where a demand does not fit.
+
+    Args:
+        demand: that does not fit.
+        where: what there is, in words.
+        places: for how many of its processes there is room.
+        else_: what to do if not less is asked for.
+    """
     problem = f"{demand}, but {where}: room for {places} of {demand.processes}"
     return EngineError(problem, f"Lower {demand.settings}, or {else_}.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from brainage_ray.errors import EngineError, TrialFailed
 from brainage_ray.execution.budget import check_result
 from brainage_ray.execution.cluster import Cluster
-from brainage_ray.execution.preflight import trial_demand
+from brainage_ray.execution.preflight import no_room, trial_demand
 from brainage_ray.execution.results import StudyPlan, StudyResult
 from brainage_ray.execution.study import Study, load_plan_result
 
@@ -74,10 +74,8 @@ def concurrent_trials(cluster: Cluster, plan: StudyPlan, trials: int) -> int:
     wanted = min(trials, plan.search.max_concurrent or trials)
     places = cluster.places(demand.cpus, demand.gpus, wanted * demand.processes, demand.memory)
     if places < demand.processes:
-        raise EngineError(
-            f"{demand}, but the cluster has {cluster.resources()}: room for {places} of {demand.processes}",
-            f"Lower {demand.settings}, or give the cluster more or larger nodes.",
-        )
+        where = f"the cluster has {cluster.resources()}"
+        raise no_room(demand, where, places, "give the cluster more or larger nodes")
     return min(places // demand.processes, wanted)
 
 

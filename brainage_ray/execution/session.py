@@ -51,8 +51,7 @@ class StudySession:
             return None
         self._flying[engine_id], self._curves[engine_id] = trial, []
         self.files.begin(trial.number)
-        changes = self._plan.first_changes[trial.number : trial.number + 1]
-        self._recorder.started(trial_info(self._plan, trial.number, trial.params, *changes))
+        self._recorder.started(trial_info(self._plan, trial.number, trial.params))
         return trial_runs(self._plan, trial.number, trial.params)
 
     def config(self, runs: Sequence[TrainingRun]) -> dict[str, Any]:
@@ -169,10 +168,18 @@ def trial_key(plan: StudyPlan, number: int) -> str:
 def trial_info(
     plan: StudyPlan, number: int, params: Mapping[str, Any], changes: Sequence[SettingsChange] = ()
 ) -> RunInfo:
-    """Describe a trial to its listeners."""
+    """Describe a trial to its listeners.
+
+    Args:
+        plan: of its study.
+        number: of the trial.
+        params: its settings, value by dotted path.
+        changes: of the settings that were made while it trained; none: those that the plan gives it.
+    """
+    told = tell_changes(changes or _planned_changes(plan, number))
     group = "study" if plan.kind == "trial" else "finalists"
     name = f"{plan.kind}-{number:03d}"
-    return RunInfo(trial_key(plan, number), name, "trial", f"{plan.arm}/{group}", params, tell_changes(changes))
+    return RunInfo(trial_key(plan, number), name, "trial", f"{plan.arm}/{group}", params, told)
 
 
 def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[TrainingRun]:
@@ -184,20 +191,23 @@ def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[
     process = trial_demand(plan.search, plan.resources)
     run = equip(apply_params(plan.run, params), process.cpus, process.gpus)
     folder = trial_folder(plan.folder / "trials", number)
-    changes = plan.first_changes[number] if number < len(plan.first_changes) else ()
     return [
         run.model_copy(
             update={
                 "seed": plan.search.seed + i,
                 "initial": plan.initial[i % len(plan.initial)] if plan.initial else run.initial,
                 "folder": folder / f"seed-{i}",
-                "changes": changes,
+                "changes": _planned_changes(plan, number),
                 "keep_best": True,
                 "team": process.processes,
             }
         )
         for i in range(plan.search.seeds_per_trial)
     ]
+
+
+def _planned_changes(plan: StudyPlan, number: int) -> tuple[SettingsChange, ...]:
+    return plan.first_changes[number] if number < len(plan.first_changes) else ()
 
 
 def replay(plan: StudyPlan, result: StudyResult, recorder: Recorder) -> None:

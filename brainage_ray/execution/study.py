@@ -12,7 +12,7 @@ budget stopped is put again by the first start with a larger budget, and goes on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -51,8 +51,6 @@ class Curve:
     """That it trains if nothing stops it."""
     seed_values: list[tuple[float, ...]] = field(default_factory=list)
     """Validation MAE by epoch and seed, years."""
-    since: int = 0
-    """Epoch at which it last went on from another trial's weights; 0: it never did."""
     delta_aucs: list[float] = field(default_factory=list)
     """How well the brain-age delta tells patients, by epoch, mean over the seeds; empty where that is no objective."""
 
@@ -67,6 +65,8 @@ class OpenTrial(Curve):
     """A trial between ask and tell."""
 
     handle: optuna.Trial
+    since: int = 0
+    """Epoch at which it last went on from another trial's weights; 0: it never did."""
     cut: bool = False
     """The budget stops it: a larger one lets it go on."""
     passed: int = 0
@@ -203,7 +203,10 @@ class Study:
 
     def result(self) -> StudyResult:
         """Return the trials, in order of their places."""
-        return read_trials(self._places(), self.wanted, self._since, self._plan.search.budget, self._study)
+        return self._read(self._places())
+
+    def _read(self, places: Mapping[int, Sequence[FrozenTrial]]) -> StudyResult:
+        return read_trials(places, self.wanted, self._since, self._plan.search.budget, self._study)
 
     def _check_key(self) -> None:
         if self._study.user_attrs.get("key", self._plan.key) != self._plan.key:
@@ -216,7 +219,7 @@ class Study:
     def _unanswered(self) -> tuple[list[int], dict[int, dict[str, Any]]]:
         """Return the places to fill, and the parameters of those that are not to be drawn."""
         tried = self._places()
-        answered = {trial.number for trial in self.result().trials if trial.state != "running"}
+        answered = {trial.number for trial in self._read(tried).trials if trial.state != "running"}
         places = [place for place in range(self.wanted) if place not in answered]
         places = places_left(self._plan.search.budget, places, self.wanted)
         if self._points is not None:

@@ -114,13 +114,16 @@ def template_run(
     )
 
 
+def arm_template(experiment: Experiment, arm: str) -> TrainingRun:
+    """Return what an arm stands for, without data."""
+    return template_run("age", experiment.arms[arm].backbone, experiment.training)
+
+
 def epochs_of(experiment: Experiment, arm: str) -> int:
     """Return how many epochs a trial of an arm trains at most; its final models train no more."""
-    run = template_run("age", experiment.arms[arm].backbone, experiment.training)
-    return most_epochs(run, experiment.search.space)
+    return most_epochs(arm_template(experiment, arm), experiment.search.space)
 
 
 def trials_of(experiment: Experiment, arm: str) -> int:
     """Return how many trials the search of an arm has."""
-    run = template_run("age", experiment.arms[arm].backbone, experiment.training)
-    return count_trials(StudyPlan(arm, run, experiment.search, Path()))
+    return count_trials(StudyPlan(arm, arm_template(experiment, arm), experiment.search, Path()))

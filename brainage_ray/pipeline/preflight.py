@@ -20,7 +20,7 @@ def preflight_here(experiment: Experiment, workspace: Path, until: str) -> None:
     Raises:
         EngineError: a stage does not fit.
     """
-    if not (workspace / experiment.name / "store").exists():
+    if not _has_begun(workspace / experiment.name):
         check_here(list(demands_of(experiment, until)))
 
 
@@ -44,8 +44,12 @@ def preflight(session: Session, until: str) -> None:
     """
     demands = list(demands_of(session.experiment, until))
     session.cluster.when_connected(lambda: check_demands(session.cluster, demands))
-    if session.cluster.address is not None and not (session.folder / "store").exists():
+    if session.cluster.address is not None and not _has_begun(session.folder):
         session.cluster.connect()
+
+
+def _has_begun(folder: Path) -> bool:
+    return (folder / "store").exists()
 
 
 def demands_of(experiment: Experiment, until: str = "report") -> Iterator[Demand]:

@@ -9,7 +9,7 @@ from typing import Any
 from brainage_ray.config import Experiment, TrainingRun
 from brainage_ray.errors import ConfigError
 from brainage_ray.execution import StudyResult, load_study_result
-from brainage_ray.pipeline.plan_rows import template_run
+from brainage_ray.pipeline.plan_rows import arm_template
 
 Settings = Mapping[str, Any]
 """Value by dotted path of a training run."""
@@ -61,8 +61,8 @@ def check_first_trials(experiment: Experiment) -> None:
     Raises:
         ConfigError: see first_trials.
     """
-    for name, arm in experiment.arms.items():
-        first_trials(experiment, name, template_run("age", arm.backbone, experiment.training))
+    for arm in experiment.arms:
+        first_trials(experiment, arm, arm_template(experiment, arm))
 
 
 def _published(arm: str) -> list[Settings]:

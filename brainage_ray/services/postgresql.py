@@ -7,14 +7,13 @@ import pwd
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from brainage_ray.errors import EngineError
-from brainage_ray.services.processes import ended
+from brainage_ray.services.processes import ends_within
 from brainage_ray.services.site import DATABASES, HOST, SUPERUSER, Settings, Site, clean_environment, write_private
 
 if TYPE_CHECKING:
@@ -185,8 +184,5 @@ def end_postmaster(site: Site) -> None:
         note.unlink(missing_ok=True)
         return
     process.send_signal(signal.SIGINT)  # a fast shutdown: transactions in flight are rolled back
-    deadline = time.monotonic() + _STOP_SECONDS
-    while not ended(process):
-        if time.monotonic() > deadline:
-            raise EngineError(f"PostgreSQL (process {process.pid}) does not stop", f"See {site.logs}; end it by hand.")
-        time.sleep(0.1)
+    if not ends_within(process, _STOP_SECONDS):
+        raise EngineError(f"PostgreSQL (process {process.pid}) does not stop", f"See {site.logs}; end it by hand.")

@@ -24,6 +24,16 @@ def ended(process: psutil.Process) -> bool:
         return True
 
 
+def ends_within(process: psutil.Process, seconds: float) -> bool:
+    """Wait for a process to end; tell whether it did in time."""
+    deadline = time.monotonic() + seconds
+    while not ended(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 def end_left_behind(site: Site, name: str | None = None, seconds: float = 30.0) -> None:
     """End at once what is left of a service, such as MLflow's workers after their parent was killed.
 

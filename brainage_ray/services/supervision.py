@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from http.client import HTTPException
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -15,7 +14,7 @@ import psutil
 
 from brainage_ray.errors import EngineError
 from brainage_ray.services.postgresql import owner, server_command
-from brainage_ray.services.processes import MARK, ended
+from brainage_ray.services.processes import MARK, ends_within
 from brainage_ray.services.site import Settings, Site, clean_environment, write_private
 
 SERVICES = ("postgresql", "mlflow", "backups")
@@ -141,9 +140,6 @@ def shut_down(site: Site) -> bool:
         return False
     process = psutil.Process(pid)
     ask(site, "shutdown")
-    deadline = time.monotonic() + _STOP_SECONDS
-    while not ended(process):
-        if time.monotonic() > deadline:
-            raise EngineError(f"the services do not stop within {_STOP_SECONDS} s", f"See {site.logs}.")
-        time.sleep(0.1)
+    if not ends_within(process, _STOP_SECONDS):
+        raise EngineError(f"the services do not stop within {_STOP_SECONDS} s", f"See {site.logs}.")
     return True
