@@ -170,6 +170,25 @@ def audit(
 
 
 @app.command(rich_help_panel="Experiments")
+def doctor(
+    workspace: Workspace = RUNS,
+    address: Address = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Check that all is there that a run needs, with the fix for what is not. Exit 0 when nothing is wrong, else 1.
+
+    For example:
+
+    brainage doctor --workspace /srv/brainage/runs
+
+    brainage doctor --address auto
+    """
+    from brainage_ray.cli.doctor import show_checks
+
+    raise typer.Exit(show_checks(workspace, address, as_json=as_json))
+
+
+@app.command(rich_help_panel="Experiments")
 def compare(
     runs: Annotated[
         list[str],

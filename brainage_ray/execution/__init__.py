@@ -9,6 +9,7 @@ from brainage_ray.execution.dashboard import serve_dashboard
 from brainage_ray.execution.expected import expected_epochs
 from brainage_ray.execution.growth import places_of
 from brainage_ray.execution.memory import GIB
+from brainage_ray.execution.nodes import COMPARED, NodeFacts, SilentNode, ask_nodes, versions_here
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
 from brainage_ray.execution.preflight import Demand, check_demands, check_here, trial_demand
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
@@ -19,16 +20,20 @@ from brainage_ray.execution.train_jobs import run_training_jobs
 from brainage_ray.execution.trial_memory import TrialMemory, measure_trial, settle
 
 __all__ = [
+    "COMPARED",
     "GIB",
     "MEMORY_SETTING",
     "Cluster",
     "ClusterResources",
     "Demand",
     "Job",
+    "NodeFacts",
+    "SilentNode",
     "StudyPlan",
     "StudyResult",
     "TrialMemory",
     "TrialResult",
+    "ask_nodes",
     "best_complete",
     "best_of",
     "check_demands",
@@ -49,4 +54,5 @@ __all__ = [
     "settle",
     "storage_without_secrets",
     "trial_demand",
+    "versions_here",
 ]

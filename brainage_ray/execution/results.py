@@ -134,11 +134,12 @@ class StudyResult:
 
 
 def equip(run: TrainingRun, cpus: float, gpus: float) -> TrainingRun:
-    """Give a run as many threads as its process has CPUs, and no GPU where it holds none.
+    """Give a run as many threads as its process has CPUs, no GPU where it holds none, and a GPU where it holds one.
 
-    Ray shows all GPUs of a machine to a process that asked for none.
+    Ray shows all GPUs of a machine to a process that asked for none; and counts GPUs also where there is no driver,
+    where a run that took what it finds would train on the CPU for days.
     """
-    device = "cpu" if gpus == 0 else run.device
+    device = "cpu" if gpus == 0 else "cuda" if run.device == "auto" else run.device
     return run.model_copy(update={"threads": max(1, int(cpus)), "device": device})
 
 

@@ -48,7 +48,6 @@ def work(orders: Orders) -> None:
     """
     import torch.distributed
     from ray import train as ray_train
-    from ray.train.torch import get_device
 
     context = ray_train.get_context()
     rank, size = context.get_world_rank(), context.get_world_size()
@@ -59,9 +58,17 @@ def work(orders: Orders) -> None:
         mine = mine[rank::size]
     for index, text in mine:
         run = TrainingRun.model_validate_json(text)
-        if run.device == "auto":  # all workers of a node see all of its GPUs
-            run = run.model_copy(update={"device": str(get_device())})
-        _fit(index, run, orders, speaks=orders["parallel"] == "share" or rank == 0)
+        _fit(index, _on_own_gpu(run), orders, speaks=orders["parallel"] == "share" or rank == 0)
+
+
+def _on_own_gpu(run: TrainingRun) -> TrainingRun:
+    """Name the GPU that is this worker's: all workers of a node see all of its GPUs."""
+    import torch
+    from ray.train.torch import get_device
+
+    if run.device == "cuda" and torch.cuda.is_available():  # where there is none the training says so
+        return run.model_copy(update={"device": str(get_device())})
+    return run
 
 
 def _fit(index: int, run: TrainingRun, orders: Orders, speaks: bool) -> None:

@@ -33,7 +33,8 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (device.index or 0) >= count:
-        raise EngineError(f"the device {name} is not there: this machine has {count} GPUs", "Use auto or cpu.")
+        problem = f"{name} is not there: torch {torch.__version__} sees {count} GPUs on {platform.node()}"
+        raise EngineError(problem, "Look for its driver (nvidia-smi) and a CUDA build of torch; brainage doctor helps.")
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 

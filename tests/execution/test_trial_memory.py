@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from engine_plans import BATCH, LR, LR_RANGE, Heard, make_plan
 from training_stores import make_run as tiny_run
 
@@ -13,7 +14,7 @@ from brainage_ray.data import SliceStore
 from brainage_ray.errors import EngineError, StoreError
 from brainage_ray.execution import GIB, Cluster, StudyPlan, TrialMemory, measure_trial, run_study, settle
 from brainage_ray.execution.search import concurrent_trials
-from brainage_ray.execution.trial_memory import MARGIN, largest_trials
+from brainage_ray.execution.trial_memory import MARGIN, _measure, largest_trials
 
 SPACE = {
     **LR_RANGE,
@@ -94,6 +95,17 @@ def test_what_the_measuring_finds_wrong_with_the_data_is_said(cluster: Cluster, 
     plan = replace(plan, run=plan.run.model_copy(update={"store_hash": "0" * 16}))
     with pytest.raises(StoreError, match="but the run was made for 0000"):
         measure_trial(cluster, plan)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU's driver")
+def test_a_node_that_counts_a_gpu_without_its_driver_is_found_before_the_first_trial(ages: SliceStore, tmp_path: Path):
+    plan = real_plan(ages, tmp_path, 16)
+    plan = replace(
+        plan, run=plan.run.model_copy(update={"device": "auto"}), resources=ResourcesConfig(gpus_per_trial=0.25)
+    )
+    runs = [[run.model_dump_json() for run in trial] for trial in largest_trials(plan)]
+    with pytest.raises(EngineError, match=r"cuda is not there: torch .* sees 0 GPUs on .*nvidia-smi"):
+        _measure(runs)
 
 
 @pytest.mark.ray

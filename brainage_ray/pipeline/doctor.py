@@ -1,0 +1,139 @@
+"""Is everything there that a run needs: asked before the first trial, with the fix for what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from brainage_ray.errors import EngineError
+from brainage_ray.execution import GIB, Cluster, NodeFacts, SilentNode, ask_nodes, versions_here
+
+State = Literal["ok", "warning", "wrong", "not checked"]
+
+CLOCK_WARNING, CLOCK_WRONG = 2.0, 60.0
+"""Seconds: from the first on times of files and logs mislead; from the second on leases and signed requests fail."""
+FREE_WARNING, FREE_WRONG = 20 * GIB, 2 * GIB
+"""Bytes: a whole programme's slices and checkpoints; one pre-training's."""
+FULL = 0.95
+"""Share of a disk from which on Ray writes nothing more to it."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the checklist."""
+
+    what: str
+    state: State
+    found: str
+    fix: str = ""
+
+
+def examine(workspace: Path, address: str | None = None) -> list[Check]:
+    """Check this machine, or every node of the cluster at an address, against what a run needs.
+
+    Args:
+        workspace: folder that runs will use; left as it was found.
+        address: of a Ray cluster; None starts one on this machine for the while.
+    """
+    try:
+        with Cluster(address) as cluster:
+            nodes = ask_nodes(cluster, workspace)
+            resources = cluster.resources()
+    except EngineError as error:
+        return [Check("Ray", "wrong", error.problem, error.fix)]
+    except OSError as error:
+        return [unwritable("workspace", workspace, error.strerror or str(error))]
+    there = f"{len(nodes)} nodes, " if address else ""
+    return [Check("Ray", "ok", f"{there}{resources.cpus:g} CPUs, {resources.gpus:g} GPUs"), *check_nodes(nodes)]
+
+
+def check_nodes(nodes: Sequence[NodeFacts | SilentNode]) -> list[Check]:
+    """Judge what nodes say of themselves; what all have alike is one line.
+
+    Args:
+        nodes: as `ask_nodes` returns them.
+    """
+    facts = [node for node in nodes if isinstance(node, NodeFacts)]
+    silent = [
+        Check(f"node {node.address}", "wrong", node.problem, "Look at its logs (ray logs), or end it: another comes.")
+        for node in nodes
+        if isinstance(node, SilentNode)
+    ]
+    here = versions_here()
+    kinds = (
+        _merged("versions", facts, [_versions(node, here) for node in facts]),
+        _merged("clock", facts, [_clock(node) for node in facts]),
+        _merged("workspace", facts, [_workspace(node) for node in facts]),
+        _merged("disk", facts, [_disk(node) for node in facts]),
+        _merged("GPU", facts, [_gpu(node) for node in facts]),
+    )
+    return silent + [check for checks in kinds for check in checks]
+
+
+def unwritable(what: str, workspace: Path, reason: str) -> Check:
+    """Return the check of a workspace in which nothing can be written."""
+    fix = "Name a folder of yours with --workspace, or have its owner give you the right (chown, chmod)."
+    return Check(what, "wrong", f"{workspace} cannot be written: {reason}", fix)
+
+
+def _merged(what: str, nodes: Sequence[NodeFacts], checks: Iterable[Check]) -> Iterator[Check]:
+    """Yield one line for all nodes where all are well, else one for each that is not."""
+    checks = list(checks)
+    bad = [(node, check) for node, check in zip(nodes, checks, strict=True) if check.state != "ok"]
+    if checks and not bad:
+        alike = {check.found for check in checks}
+        yield Check(what, "ok", checks[0].found if len(alike) == 1 else f"all {len(checks)} nodes")
+    for node, check in bad:
+        yield Check(f"{what} on {node.name} ({node.address})", check.state, check.found, check.fix)
+
+
+def _versions(node: NodeFacts, here: dict[str, str]) -> Check:
+    wrong = [
+        f"{name} {node.versions.get(name) or 'not installed'}, here {version or 'not installed'}"
+        for name, version in here.items()
+        if node.versions.get(name) != version
+    ]
+    if wrong:
+        fix = "Install the same there: pip install -c constraints.txt '.[cluster]', same Python; then start it anew."
+        return Check("versions", "wrong", "; ".join(wrong), fix)
+    return Check("versions", "ok", f"Python {here['python']}, torch {here['torch']}, ray {here['ray']}")
+
+
+def _clock(node: NodeFacts) -> Check:
+    ahead = node.clock_ahead
+    if abs(ahead) < CLOCK_WARNING:
+        return Check("clock", "ok", "the same everywhere")
+    found = f"{abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
+    fix = "Let it follow a time server: sudo timedatectl set-ntp true."
+    return Check("clock", "wrong" if abs(ahead) >= CLOCK_WRONG else "warning", found, fix)
+
+
+def _workspace(node: NodeFacts) -> Check:
+    if node.workspace_problem:
+        fix = "Mount the driver's folder there under the same path, writable for this user (docs/cluster.md)."
+        return Check("workspace", "wrong", node.workspace_problem, fix)
+    return Check("workspace", "ok", "can be written")
+
+
+def _disk(node: NodeFacts) -> Check:
+    worst: State = "ok"
+    words = []
+    for folder, free in node.free_bytes.items():
+        used = 1 - free / max(1, node.total_bytes[folder])
+        state: State = "wrong" if free < FREE_WRONG or used > FULL else "warning" if free < FREE_WARNING else "ok"
+        worst = max(worst, state, key=("ok", "warning", "wrong").index)
+        words.append(f"{free / GIB:.0f} GiB free in {folder}" + (f", {used:.0%} full" if used > FULL else ""))
+    return Check("disk", worst, "; ".join(words), "" if worst == "ok" else "Free some, or take a larger disk.")
+
+
+def _gpu(node: NodeFacts) -> Check:
+    if not node.gpus_declared:
+        return Check("GPU", "ok", "none")
+    if node.gpus_seen >= node.gpus_declared:
+        return Check("GPU", "ok", f"{node.gpus_seen} seen by torch")
+    why = f": {node.gpu_problem}" if node.gpu_problem else ""
+    found = f"Ray counts {node.gpus_declared:g}, torch sees {node.gpus_seen}{why}"
+    fix = "Take an image with NVIDIA's driver (nvidia-smi shows it) and a CUDA build of torch."
+    return Check("GPU", "wrong", found, fix)
