@@ -8,6 +8,7 @@ from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.dashboard import serve_dashboard
 from brainage_ray.execution.expected import expected_epochs
 from brainage_ray.execution.growth import places_of
+from brainage_ray.execution.launcher import LaunchedHead, find_launched_head
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.nodes import COMPARED, NodeFacts, SilentNode, ask_nodes, versions_here
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
@@ -27,6 +28,7 @@ __all__ = [
     "ClusterResources",
     "Demand",
     "Job",
+    "LaunchedHead",
     "NodeFacts",
     "SilentNode",
     "StudyPlan",
@@ -41,6 +43,7 @@ __all__ = [
     "check_storage",
     "count_trials",
     "expected_epochs",
+    "find_launched_head",
     "load_plan_result",
     "load_study_result",
     "measure_trial",

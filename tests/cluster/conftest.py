@@ -1,0 +1,31 @@
+"""An sshd on the loopback, and a head that ssh reaches there."""
+
+from __future__ import annotations
+
+import getpass
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_cluster_local import SSHD, Machine
+
+from brainage_ray.cluster import Head
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """An sshd with a home of its own; no Ray runs in it."""
+    if not SSHD:
+        pytest.skip("needs sshd")
+    with tempfile.TemporaryDirectory(prefix="bl", dir="/tmp") as folder:
+        machine = Machine(Path(folder))
+        sshd = machine.start()
+        yield machine
+        sshd.terminate()
+        sshd.wait()
+
+
+@pytest.fixture
+def head(machine: Machine) -> Head:
+    return Head("127.0.0.1", getpass.getuser(), machine.folder / "sshd" / "key", machine.ssh_port)
