@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Storage, Tracking, Workspace
+from brainage_ray.cli.options import RUNS, Address, ClusterFile, ExperimentFile, Overrides, Storage, Tracking, Workspace
 from brainage_ray.cli.qc import qc
 from brainage_ray.cli.services import services
 
@@ -173,6 +173,8 @@ def audit(
 def doctor(
     workspace: Workspace = RUNS,
     address: Address = None,
+    cluster: ClusterFile = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Have a GPU machine started first, where none is up.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Check that all is there that a run needs, with the fix for what is not. Exit 0 when nothing is wrong, else 1.
@@ -181,11 +183,11 @@ def doctor(
 
     brainage doctor --workspace /srv/brainage/runs
 
-    brainage doctor --address auto
+    brainage doctor --cluster cluster.yaml
     """
     from brainage_ray.cli.doctor import show_checks
 
-    raise typer.Exit(show_checks(workspace, address, as_json=as_json))
+    raise typer.Exit(show_checks(workspace, address, cluster, gpu=gpu, as_json=as_json))
 
 
 @app.command(rich_help_panel="Experiments")

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from brainage_ray.cli.options import CLUSTER_WORKSPACE, RUNS
 from brainage_ray.cli.tables import say
+from brainage_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from brainage_ray.pipeline import Check
@@ -21,13 +23,25 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "warning": "yellow", "wrong": "red", "not checked": "dim"}
 
 
-def show_checks(workspace: Path, address: str | None, *, as_json: bool) -> int:
-    """Check this machine or a cluster, print the checklist, and return the exit code: 1 where something is wrong."""
-    from brainage_ray.pipeline import examine
+def show_checks(workspace: Path, address: str | None, cluster: Path | None, *, gpu: bool, as_json: bool) -> int:
+    """Check this machine or a cluster, print the checklist, and return the exit code: 1 where something is wrong.
 
+    Raises:
+        ConfigError: both an address and a cluster's file.
+    """
+    if cluster is not None and address is not None:
+        raise ConfigError("--cluster and --address were both given", "Leave --address out: the head is asked for it.")
     console = Console(stderr=as_json)
-    with console.status("Asking the nodes" if address else "Starting Ray for the while"):
-        checks = examine(workspace.absolute(), address)
+    with console.status("Asking the nodes" if address or cluster else "Starting Ray for the while"):
+        if cluster is not None:
+            from brainage_ray.cluster import examine_cluster
+
+            there = CLUSTER_WORKSPACE if workspace == RUNS else workspace
+            checks = list(examine_cluster(cluster, there, gpu=gpu))
+        else:
+            from brainage_ray.pipeline import examine
+
+            checks = examine(workspace.absolute(), address, gpu=gpu)
     return _print(checks, as_json=as_json)
 
 

@@ -35,4 +35,9 @@ Tracking = Annotated[
         "MLFLOW_TRACKING_PASSWORD; default: SQLite in the workspace.",
     ),
 ]
+ClusterFile = Annotated[
+    Path | None, typer.Option("--cluster", metavar="FILE", help="Of a cluster that `ray up FILE` started.")
+]
 RUNS = Path("runs")
+CLUSTER_WORKSPACE = Path("/srv/brainage/runs")
+"""Where the files for `ray up` have it."""

@@ -5,7 +5,7 @@ from .comparison import compare_experiments as compare_experiments
 from .doctor import Check as Check
 from .doctor import check_nodes as check_nodes
 from .doctor import examine as examine
-from .doctor import unwritable as unwritable
+from .doctor import judge_clock as judge_clock
 from .leaks import what_a_run_does as what_a_run_does
 from .model_folder import ModelFolder as ModelFolder
 from .model_folder import read_model_folder as read_model_folder

@@ -18,6 +18,9 @@ FREE_WARNING, FREE_WRONG = 20 * GIB, 2 * GIB
 """Bytes: a whole programme's slices and checkpoints; one pre-training's."""
 FULL = 0.95
 """Share of a disk from which on Ray writes nothing more to it."""
+_NO_GPU_CAME = (
+    "Ray's log on the head says why (/tmp/ray/session_latest/logs/monitor.*): mostly a quota, or no capacity."
+)
 
 
 @dataclass(frozen=True)
@@ -30,21 +33,24 @@ class Check:
     fix: str = ""
 
 
-def examine(workspace: Path, address: str | None = None) -> list[Check]:
+def examine(workspace: Path, address: str | None = None, *, gpu: bool = False) -> list[Check]:
     """Check this machine, or every node of the cluster at an address, against what a run needs.
 
     Args:
         workspace: folder that runs will use; left as it was found.
         address: of a Ray cluster; None starts one on this machine for the while.
+        gpu: have a machine with a GPU started first where none is up, and wait for it.
     """
     try:
         with Cluster(address) as cluster:
+            if gpu and not cluster.places(1, 1):
+                return [Check("GPU machine", "wrong", f"none came; there are {cluster.resources()}", _NO_GPU_CAME)]
             nodes = ask_nodes(cluster, workspace)
             resources = cluster.resources()
     except EngineError as error:
         return [Check("Ray", "wrong", error.problem, error.fix)]
     except OSError as error:
-        return [unwritable("workspace", workspace, error.strerror or str(error))]
+        return [_unwritable(workspace, error.strerror or str(error))]
     there = f"{len(nodes)} nodes, " if address else ""
     return [Check("Ray", "ok", f"{there}{resources.cpus:g} CPUs, {resources.gpus:g} GPUs"), *check_nodes(nodes)]
 
@@ -64,7 +70,7 @@ def check_nodes(nodes: Sequence[NodeFacts | SilentNode]) -> list[Check]:
     here = versions_here()
     kinds = (
         _merged("versions", facts, [_versions(node, here) for node in facts]),
-        _merged("clock", facts, [_clock(node) for node in facts]),
+        _merged("clock", facts, [judge_clock(node.clock_ahead) for node in facts]),
         _merged("workspace", facts, [_workspace(node) for node in facts]),
         _merged("disk", facts, [_disk(node) for node in facts]),
         _merged("GPU", facts, [_gpu(node) for node in facts]),
@@ -72,10 +78,9 @@ def check_nodes(nodes: Sequence[NodeFacts | SilentNode]) -> list[Check]:
     return silent + [check for checks in kinds for check in checks]
 
 
-def unwritable(what: str, workspace: Path, reason: str) -> Check:
-    """Return the check of a workspace in which nothing can be written."""
+def _unwritable(workspace: Path, reason: str) -> Check:
     fix = "Name a folder of yours with --workspace, or have its owner give you the right (chown, chmod)."
-    return Check(what, "wrong", f"{workspace} cannot be written: {reason}", fix)
+    return Check("workspace", "wrong", f"{workspace} cannot be written: {reason}", fix)
 
 
 def _merged(what: str, nodes: Sequence[NodeFacts], checks: Iterable[Check]) -> Iterator[Check]:
@@ -101,8 +106,8 @@ def _versions(node: NodeFacts, here: dict[str, str]) -> Check:
     return Check("versions", "ok", f"Python {here['python']}, torch {here['torch']}, ray {here['ray']}")
 
 
-def _clock(node: NodeFacts) -> Check:
-    ahead = node.clock_ahead
+def judge_clock(ahead: float) -> Check:
+    """Return the check of a clock that is so many seconds ahead of this one."""
     if abs(ahead) < CLOCK_WARNING:
         return Check("clock", "ok", "the same everywhere")
     found = f"{abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"

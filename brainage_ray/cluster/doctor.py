@@ -1,0 +1,114 @@
+"""A cluster's checklist, from a laptop: the account, ssh, the head, its services, and what every node says."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from brainage_ray.cluster.head import Head, find_head
+from brainage_ray.cluster.quotas import check_account, machine_types
+from brainage_ray.config.read import read_yaml
+from brainage_ray.errors import BrainageError, ConfigError
+from brainage_ray.pipeline import Check, judge_clock
+
+ANSWER_S = 600
+"""Seconds for all nodes: a GPU machine may have to start first."""
+_THERE = 'export RAY_AUTH_MODE=token PATH="$HOME/venv/bin:$PATH"; '
+_NOT_FOUND = 127
+"""Exit code of a shell."""
+
+
+def examine_cluster(file: Path, workspace: Path, *, gpu: bool = False) -> Iterator[Check]:
+    """Yield the checks of a cluster one after the other; after one without which nothing goes, no more.
+
+    Args:
+        file: that `ray up` takes.
+        workspace: on the cluster's nodes.
+        gpu: also have a machine with a GPU started where none is up, to see whether its driver works.
+
+    Raises:
+        ConfigError: the file is no cluster's.
+    """
+    config = read_yaml(file)
+    if not isinstance(config.get("provider"), dict):
+        raise ConfigError(
+            f"{file} is no cluster: it has no provider", "Give a file for `ray up`, cluster.yaml for one."
+        )
+    yield from check_account(config, file)
+    what = "head"
+    try:
+        head = find_head(file)
+        yield Check(what, "ok", str(head))
+        what = "ssh"
+        ahead = _clock_ahead(head)
+        yield Check(what, "ok", "lets you in")
+        what = "token"
+        head.read_token()
+        yield Check(what, "ok", "the head has Ray's")
+    except ConfigError:
+        raise
+    except BrainageError as error:
+        yield Check(what, "wrong", error.problem, error.fix)
+        return
+    yield replace(judge_clock(ahead), what="clock of the head")
+    yield from _services(head, workspace)
+    nodes = list(_nodes(head, workspace, gpu=gpu))
+    yield from nodes
+    yield from _unseen(config, nodes, file)
+
+
+def _clock_ahead(head: Head) -> float:
+    before = time.time()
+    there = float(head.ssh("date +%s.%N").stdout)
+    after = time.time()
+    return 0.0 if before <= there <= after else there - (before + after) / 2
+
+
+def _services(head: Head, workspace: Path) -> Iterator[Check]:
+    done = head.ssh(f"{_THERE} brainage services status --json --workspace {shlex.quote(str(workspace))}")
+    said = _parsed(done.stdout)
+    start = f"On the head: brainage services start --workspace {workspace}"
+    if done.returncode == _NOT_FOUND:
+        fix = f"Let the set-up run again (ray up {head.file}); its last lines say what failed."
+        yield Check("brainage", "wrong", "is not installed on the head", fix)
+        return
+    if not isinstance(said, dict):
+        words = " ".join(done.stderr.split())[-300:]
+        yield Check("services", "not checked", words or "they do not say how they are", start)
+        return
+    for service in said["services"]:
+        state: Any = "ok" if service["state"] == "running" else "warning"
+        yield Check(service["name"], state, service["state"], "" if state == "ok" else start)
+
+
+def _nodes(head: Head, workspace: Path, *, gpu: bool) -> Iterator[Check]:
+    options = f"--address auto --json --workspace {shlex.quote(str(workspace))}" + (" --gpu" if gpu else "")
+    done = head.ssh(f"{_THERE} brainage doctor {options}", timeout_s=ANSWER_S)
+    said = _parsed(done.stdout)
+    if isinstance(said, list):
+        yield from (Check(**check) for check in said)
+    else:
+        words = " ".join(done.stderr.split())[-300:]
+        fix = f"See for yourself: ray attach {head.file}, then brainage doctor --address auto."
+        yield Check("nodes", "wrong", words or f"brainage doctor ended with {done.returncode}", fix)
+
+
+def _unseen(config: dict[str, Any], nodes: list[Check], file: Path) -> Iterator[Check]:
+    """Yield what cannot be said of machines that are not up."""
+    kinds = [kind for kind in machine_types(config) if kind.gpus and kind.at_most]
+    if kinds and any(check.what == "GPU" and check.found == "none" for check in nodes):
+        names = ", ".join(f"{kind.name} ({kind.machine}, up to {kind.at_most})" for kind in kinds)
+        fix = f"To start one and see whether its driver works: brainage doctor --cluster {file} --gpu"
+        yield Check("GPU machines", "not checked", f"none is up of {names}", fix)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
