@@ -35,4 +35,12 @@ Tracking = Annotated[
         "MLFLOW_TRACKING_PASSWORD; default: SQLite in the workspace.",
     ),
 ]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster",
+        metavar="FILE",
+        help="On the cluster that `ray up FILE` started; --workspace is then there, by default /srv/brainage/runs.",
+    ),
+]
 RUNS = Path("runs")
