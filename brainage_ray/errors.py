@@ -11,6 +11,8 @@
     |-- WeightsError           weights do not fit the network, or not the checksum
     |-- TrialFailed            a training run ended with NaN or raised
     |-- EngineError            Ray, MLflow or the machine cannot do what is asked
+    |   `-- ConnectionLost     a server does not answer; it may later
+    |-- Detached               exit code 130: a job goes on, and nobody follows it
     `-- NoSpaceError           the disk is full
 
 Each message is one paragraph: what is wrong (file, key or scan, and value), then the fix.
@@ -75,6 +77,16 @@ class TrialFailed(BrainageError):
 
 class EngineError(BrainageError):
     """Ray, MLflow or the machine cannot do what is asked."""
+
+
+class ConnectionLost(EngineError):
+    """A server does not answer; it may later."""
+
+
+class Detached(BrainageError):
+    """Nobody follows a job any more, which goes on."""
+
+    exit_code = 130
 
 
 class NoSpaceError(BrainageError):

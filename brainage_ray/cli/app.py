@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from brainage_ray.cli.model_verbs import phantom, predict, pull
 from brainage_ray.cli.options import RUNS, Address, ClusterFile, ExperimentFile, Overrides, Storage, Tracking, Workspace
 from brainage_ray.cli.qc import qc
 from brainage_ray.cli.services import services
+from brainage_ray.errors import ConfigError
 
 app = typer.Typer(
     name="brainage",
@@ -21,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="Any verb takes --debug for the details of an error.",
 )
+for _model_verb in (pull, predict, phantom):
+    app.command(rich_help_panel="Models")(_model_verb)
 app.add_typer(qc, name="qc", rich_help_panel="Experiments")
 app.add_typer(services, name="services", rich_help_panel="Experiments")
 
@@ -60,8 +64,12 @@ def run(  # noqa: PLR0913 (the options of a verb are its parameters)
         str, typer.Option(help="Stop after: prepare, pretrain, search, refit, evaluate or report.", metavar="STAGE")
     ] = "report",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and what it costs.")] = False,
+    cluster: ClusterFile = None,
 ) -> None:
     """Run a whole experiment; what is already done is not done again.
+
+    With --cluster it is a job there, with this folder's code: this command follows it, and may go away; run again it
+    follows on.
 
     For example:
 
@@ -70,10 +78,18 @@ def run(  # noqa: PLR0913 (the options of a verb are its parameters)
     brainage run experiments/ixi.yaml --set data.root=/data/ixi --set search.trials=12
 
     brainage run experiments/bracis2023.yaml --dry-run
+
+    brainage run experiments/bracis2023.yaml --cluster cluster.yaml --set data.root=/srv/brainage/data
     """
     from brainage_ray.cli.run import Place
 
     place = Place(workspace, address, storage, tracking)
+    if dry_run and cluster:
+        raise ConfigError("--dry-run measures this machine, not a cluster", "Leave out --cluster, or --dry-run.")
+    if cluster:
+        from brainage_ray.cli.cluster import run_there
+
+        raise typer.Exit(run_there(experiment, set_ or [], place, until, cluster))
     if dry_run:
         from brainage_ray.cli.plan import show_plan
 
@@ -133,16 +149,55 @@ def report(  # noqa: PLR0913 (the options of a verb are its parameters)
 
 @app.command(rich_help_panel="Experiments")
 def status(
-    experiment: ExperimentFile, set_: Overrides = None, workspace: Workspace = RUNS, storage: Storage = None
+    experiment: Annotated[
+        Path | None, typer.Argument(help="Experiment file (YAML); with --cluster it may be left out.")
+    ] = None,
+    set_: Overrides = None,
+    workspace: Workspace = RUNS,
+    storage: Storage = None,
+    cluster: ClusterFile = None,
 ) -> None:
-    """Show how far each stage of an experiment is, and what is best so far.
+    """Show how far each stage of an experiment is, and what is best so far; with --cluster its jobs there too.
 
-    For example: brainage status experiments/quickstart.yaml
+    For example:
+
+    brainage status experiments/quickstart.yaml
+
+    brainage status --cluster cluster.yaml
     """
-    from brainage_ray.cli.plan import show_status
     from brainage_ray.cli.run import Place
 
-    show_status(experiment, set_ or [], Place(workspace, storage=storage))
+    place = Place(workspace, storage=storage)
+    if cluster:
+        from brainage_ray.cli.cluster import status_there
+
+        status_there(experiment, set_ or [], place, cluster)
+        return
+    if experiment is None:
+        raise ConfigError("status was given no experiment", "Write: brainage status EXPERIMENT.")
+    from brainage_ray.cli.plan import show_status
+
+    show_status(experiment, set_ or [], place)
+
+
+@app.command(rich_help_panel="Experiments")
+def stop(
+    cluster: Annotated[Path, typer.Option(help="File that `ray up` started the cluster with.", metavar="FILE")],
+    experiment: Annotated[
+        Path | None, typer.Argument(help="Experiment file (YAML); not needed where one runs.")
+    ] = None,
+    workspace: Workspace = RUNS,
+) -> None:
+    """Stop a job of a cluster: it saves what it has and ends, and the same `brainage run` goes on from there.
+
+    A run on this machine is stopped with Ctrl-C.
+
+    For example: brainage stop experiments/bracis2023.yaml --cluster cluster.yaml
+    """
+    from brainage_ray.cli.cluster import stop_there
+    from brainage_ray.cli.run import Place
+
+    stop_there(experiment, Place(workspace), cluster)
 
 
 @app.command(rich_help_panel="Experiments")
@@ -219,15 +274,26 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
     optuna: Annotated[bool, typer.Option("--optuna", help="The searches in Optuna's dashboard instead.")] = False,
     storage: Storage = None,
+    cluster: ClusterFile = None,
 ) -> None:
     """Browse all runs of a workspace in MLflow's own pages, until Ctrl-C; or its searches in Optuna's dashboard.
+
+    With --cluster both, and Ray's dashboard, come here from the head.
 
     For example:
 
     brainage ui --port 5001
 
     brainage ui --optuna
+
+    brainage ui --cluster cluster.yaml
     """
+    if cluster:
+        from brainage_ray.cli.cluster import pages_there
+        from brainage_ray.cli.run import Place
+
+        pages_there(Place(workspace, storage=storage), host, port, cluster)
+        return
     if optuna:
         from brainage_ray.cli.dashboard import show_dashboard
 
@@ -237,57 +303,6 @@ def ui(
 
     typer.echo(f"MLflow on http://{host}:{port} (Ctrl-C ends it)")
     raise typer.Exit(serve_ui(workspace, host, port))
-
-
-@app.command(rich_help_panel="Models")
-def pull(
-    model: Annotated[str, typer.Argument(help="EXPERIMENT/ARM, or EXPERIMENT for the arm chosen on validation.")],
-    to: Annotated[Path, typer.Option(help="Folder for the model's files.")] = Path("checkpoints"),
-    workspace: Workspace = RUNS,
-    tracking: Tracking = None,
-) -> None:
-    """Copy the final models of an arm, with all that predict needs.
-
-    For example:
-
-    brainage pull quickstart/unet+brats --to checkpoints/
-
-    brainage pull quickstart
-    """
-    from brainage_ray.cli.models import pull_model
-
-    pull_model(model, to, workspace, tracking)
-
-
-@app.command(rich_help_panel="Models")
-def predict(
-    images: Annotated[list[Path], typer.Argument(help="Skull-stripped T1 scans (NIfTI).", metavar="SCAN...")],
-    model: Annotated[Path, typer.Option(help="Folder that `pull` made.")] = Path("checkpoints"),
-    out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("ages.csv"),
-) -> None:
-    """Read the brain age off scans.
-
-    For example: brainage predict --model checkpoints/ scans/*.nii.gz --out ages.csv
-    """
-    from brainage_ray.cli.models import predict_ages
-
-    raise typer.Exit(predict_ages(images, model, out))
-
-
-@app.command(rich_help_panel="Models")
-def phantom(
-    out: Annotated[Path, typer.Option(help="Folder to make; ADNI/ and BraTS/ go into it.")],
-    subjects: Annotated[int, typer.Option(help="People in the ADNI-like tree.", min=0)] = 60,
-    tumours: Annotated[int, typer.Option(help="Cases in the BraTS-like tree.", min=0)] = 24,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.", min=0)] = 0,
-) -> None:
-    """Write invented people, with planted ageing and tumours, as a download of ADNI and BraTS would look.
-
-    For example: brainage phantom --out phantoms --subjects 60 --seed 0
-    """
-    from brainage_ray.cli.models import make_phantoms
-
-    make_phantoms(out, subjects, tumours, seed)
 
 
 @app.callback(invoke_without_command=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from brainage_ray.cli.options import CLUSTER_WORKSPACE, RUNS
+from brainage_ray.cli.options import RUNS
 from brainage_ray.cli.tables import say
 from brainage_ray.errors import ConfigError
 
@@ -34,9 +34,9 @@ def show_checks(workspace: Path, address: str | None, cluster: Path | None, *, g
     console = Console(stderr=as_json)
     with console.status("Asking the nodes" if address or cluster else "Starting Ray for the while"):
         if cluster is not None:
-            from brainage_ray.cluster import examine_cluster
+            from brainage_ray.cluster import WORKSPACE, examine_cluster
 
-            there = CLUSTER_WORKSPACE if workspace == RUNS else workspace
+            there = WORKSPACE if workspace == RUNS else workspace
             checks = list(examine_cluster(cluster, there, gpu=gpu))
         else:
             from brainage_ray.pipeline import examine

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from brainage_ray.cli.app import app
-from brainage_ray.errors import BrainageError, NoSpaceError
+from brainage_ray.errors import BrainageError, Detached, NoSpaceError
 
 INTERRUPTED = 130
 DEBUG = "BRAINAGE_DEBUG"
@@ -46,6 +46,8 @@ def main() -> None:
 
 def _account(error: BaseException, signals: list[int]) -> tuple[str, int]:
     """Return what to say and the exit code; after a signal nothing that it made counts, such as a lost terminal."""
+    if isinstance(error, Detached):
+        return str(error), 128 + signals[0] if signals else error.exit_code
     if signals or isinstance(error, KeyboardInterrupt):
         code = 128 + signals[0] if signals else INTERRUPTED
         return "Stopped. What is done is kept: the same command goes on from here.", code

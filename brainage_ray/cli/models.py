@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from brainage_ray.cli.progress import Bars
 from brainage_ray.errors import ConfigError
 
+if TYPE_CHECKING:
+    from brainage_ray.pipeline import ModelFolder
+
 
 def pull_model(name: str, to: Path, workspace: Path, tracking: str | None) -> None:
     """Copy the models of EXPERIMENT/ARM, or of the winning arm of EXPERIMENT."""
     from brainage_ray.pipeline import pull
 
-    described = pull(name, to, workspace.absolute(), tracking or None)
+    say_pulled(pull(name, to, workspace.absolute(), tracking or None), to)
+
+
+def say_pulled(described: ModelFolder, to: Path) -> None:
+    """Print which models came."""
     seeds = ", ".join(str(member.seed) for member in described.members)
     Console().print(
         f"{described.experiment}/{described.arm}: {len(described.members)} models (seeds {seeds}) in {to}",

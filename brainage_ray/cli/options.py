@@ -36,8 +36,11 @@ Tracking = Annotated[
     ),
 ]
 ClusterFile = Annotated[
-    Path | None, typer.Option("--cluster", metavar="FILE", help="Of a cluster that `ray up FILE` started.")
+    Path | None,
+    typer.Option(
+        "--cluster",
+        metavar="FILE",
+        help="On the cluster that `ray up FILE` started; --workspace is then there, by default /srv/brainage/runs.",
+    ),
 ]
 RUNS = Path("runs")
-CLUSTER_WORKSPACE = Path("/srv/brainage/runs")
-"""Where the files for `ray up` have it."""

@@ -38,6 +38,8 @@ class Head:
     """None: what ssh's own configuration says, 22 else."""
     proxy: str | None = None
     """ssh's ProxyCommand."""
+    dashboard: int = 8265
+    """Port of Ray's dashboard on its loopback."""
     file: Path = Path("cluster.yaml")
     """That described it, for messages."""
 
@@ -57,7 +59,9 @@ class Head:
         words += ["-o", f"ProxyCommand={self.proxy}"] if self.proxy else []
         return [*words, *options, str(self)]
 
-    def ssh(self, command: str, *, told: str | None = None, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def ssh(
+        self, command: str, *, told: bytes | None = None, timeout_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of the shell there, and wait for it; its exit code is for the caller to judge.
 
         Args:
@@ -69,19 +73,18 @@ class Head:
             EngineError: ssh did not get in, says why; or the command took too long.
         """
         given: dict[str, Any] = {"input": told} if told is not None else {"stdin": subprocess.DEVNULL}
+        words = [*self.words("-T"), command]
         try:
-            done = subprocess.run(
-                [*self.words("-T"), command], capture_output=True, text=True, timeout=timeout_s, check=False,
-                errors="replace", **given,
-            )  # fmt: skip
+            done = subprocess.run(words, capture_output=True, timeout=timeout_s, check=False, **given)
         except FileNotFoundError:
             raise no_ssh() from None
         except subprocess.TimeoutExpired:
             problem = f"{self} has not answered within {timeout_s:g} s"
             raise EngineError(problem, f"Look whether it is overloaded or full: ray attach {self.file}") from None
+        out, said = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
         if done.returncode == SSH_FAILED:
-            raise self.refused(done.stderr)
-        return done
+            raise self.refused(said)
+        return subprocess.CompletedProcess(words, done.returncode, out, said)
 
     def read_token(self) -> str:
         """Return the token that Ray asks for on this cluster, which the head alone has to know.
@@ -161,7 +164,11 @@ def find_head(file: Path) -> Head:
         found = find_launched_head(config, file)
         ip, key = found.ip, found.key
     proxy = auth.get("ssh_proxy_command")
-    return Head(ip, str(auth.get("ssh_user") or getpass.getuser()), key, proxy=str(proxy) if proxy else None, file=file)
+    named_port = re.search(r"--dashboard-port[= ](\d+)", str(config.get("head_start_ray_commands")))
+    return Head(
+        ip, str(auth.get("ssh_user") or getpass.getuser()), key, proxy=str(proxy) if proxy else None,
+        dashboard=int(named_port[1]) if named_port else Head.dashboard, file=file,
+    )  # fmt: skip
 
 
 def _group(config: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Self
 
@@ -29,10 +30,11 @@ class Tunnel:
     Args:
         head: whose ports they are.
         ports: on the head's loopback; to each the port that it gets here, or 0 for a free one.
+        beside: commands that run there meanwhile, and end with it.
     """
 
-    def __init__(self, head: Head, ports: Mapping[int, int]) -> None:
-        self.head = head
+    def __init__(self, head: Head, ports: Mapping[int, int], beside: Sequence[str] = ()) -> None:
+        self.head, self._beside = head, beside
         self._wanted = dict(ports)
         self.ports: dict[int, int] = {}
         """The port here for each port there, once it is open."""
@@ -71,6 +73,12 @@ class Tunnel:
         """Return where a port of the head is found here, as http://127.0.0.1:PORT."""
         return f"http://127.0.0.1:{self.ports[port]}"
 
+    def said(self) -> str:
+        """Return what ssh, and the commands beside it, have said so far."""
+        if self._said is None:
+            return ""
+        return os.pread(self._said.fileno(), 2**20, 0).decode(errors="replace")
+
     def close(self) -> None:
         """End it; a second call does nothing."""
         if self._process is not None:
@@ -90,7 +98,7 @@ class Tunnel:
     def _open(self) -> None:
         ports = {there: here or _free_port() for there, here in self._wanted.items()}
         carried = [word for there, here in ports.items() for word in ("-L", f"127.0.0.1:{here}:127.0.0.1:{there}")]
-        command = [*self.head.words("-T", "-o", "ExitOnForwardFailure=yes", *carried), f"echo {READY}; exec cat"]
+        command = [*self.head.words("-T", "-o", "ExitOnForwardFailure=yes", *carried), self._far_end()]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the tunnel)
         try:
             self._process = subprocess.Popen(
@@ -102,6 +110,11 @@ class Tunnel:
         if not self._is_ready():
             raise self._failure()
         self.ports = ports
+
+    def _far_end(self) -> str:
+        started = [f'{{ {command}; }} < /dev/null >&2 & all="$all $!"' for command in self._beside]
+        ending = "trap 'kill $all' EXIT;" if started else ""
+        return f"{' '.join(f'{line};' for line in started)} {ending} echo {READY}; cat > /dev/null".strip()
 
     def _is_ready(self) -> bool:
         """Wait for the far end's first words; what its start-up files print comes before them."""
@@ -126,8 +139,7 @@ class Tunnel:
             self._process.wait(timeout=1)
         if self._process.returncode is None:
             return EngineError(f"{self.head} lets ssh in, but its shell does not start", "Look at its start-up files.")
-        self._said.seek(0)
-        return self.head.refused(self._said.read().decode(errors="replace"))
+        return self.head.refused(self.said())
 
 
 def _free_port() -> int:

@@ -14,7 +14,7 @@ from brainage_ray.data.exclusions import (
     read_exclusions,
 )
 from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of, sharing
-from brainage_ray.data.ledger import Ledger, TestLedger, code_version, read_ledger
+from brainage_ray.data.ledger import PACKED_COMMIT, Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
 from brainage_ray.data.provenance import PROVENANCE, TrainedOn, read_provenance, trained_on, write_provenance
@@ -35,6 +35,7 @@ from brainage_ray.data.volumes import MODALITIES
 
 __all__ = [
     "MODALITIES",
+    "PACKED_COMMIT",
     "POSITION_UNIT_MM",
     "PREPROCESSING_VERSION",
     "PROVENANCE",

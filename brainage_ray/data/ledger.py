@@ -186,6 +186,10 @@ def _entry(line: str) -> Mapping[str, Any]:
     return entry if isinstance(entry, dict) else UNREADABLE
 
 
+PACKED_COMMIT = "brainage_commit.txt"
+"""Beside the package, where it was sent to a cluster without its repository: the commit that it is."""
+
+
 def code_version() -> str:
     """Return the git commit that this package runs from, with -dirty where files changed; else its version."""
     package = Path(brainage_ray.__file__).resolve().parent
@@ -195,7 +199,8 @@ def code_version() -> str:
             return _git(package, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         pass
-    return brainage_ray.__version__
+    packed = package.parent / PACKED_COMMIT
+    return packed.read_text().strip() if packed.is_file() else brainage_ray.__version__
 
 
 def _git(folder: Path, *arguments: str) -> str:

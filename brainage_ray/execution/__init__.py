@@ -8,6 +8,7 @@ from brainage_ray.execution.cluster import Cluster, ClusterResources
 from brainage_ray.execution.dashboard import serve_dashboard
 from brainage_ray.execution.expected import expected_epochs
 from brainage_ray.execution.growth import places_of
+from brainage_ray.execution.jobs import ClusterJob, ClusterJobs
 from brainage_ray.execution.launcher import LaunchedHead, find_launched_head
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.nodes import COMPARED, NodeFacts, SilentNode, ask_nodes, versions_here
@@ -25,6 +26,8 @@ __all__ = [
     "GIB",
     "MEMORY_SETTING",
     "Cluster",
+    "ClusterJob",
+    "ClusterJobs",
     "ClusterResources",
     "Demand",
     "Job",

@@ -16,6 +16,7 @@ from .predict import predict as predict
 from .preflight import unplaceable as unplaceable
 from .progress import Progress as Progress
 from .progress import Silent as Silent
+from .pull import install_models as install_models
 from .pull import pull as pull
 from .run import ExperimentResult as ExperimentResult
 from .run import run_experiment as run_experiment

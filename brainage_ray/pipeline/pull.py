@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from brainage_ray.data import PROVENANCE
@@ -29,12 +30,26 @@ def pull(name: str, to: Path, workspace: Path, tracking: str | None = None) -> M
     """
     experiment, _, arm = name.partition("/")
     arm = arm or _champion(experiment, workspace)
+    return install_models(to, lambda fresh: _fetch(workspace, experiment, arm, fresh, tracking))
+
+
+def install_models(to: Path, fetch: Callable[[Path], None]) -> ModelFolder:
+    """Put models into a folder, once they are whole and checked.
+
+    Args:
+        to: folder to fill: new, empty, or holding a model, which is replaced.
+        fetch: fills an empty folder.
+
+    Raises:
+        ConfigError: the folder holds other things.
+        WeightsError: what came is not what was stored.
+    """
     if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / MODEL_FILE).is_file())):
         raise ConfigError(f"--to {to} is there already and holds no model", "Name a new folder.")
     disk = next(folder for folder in [to.absolute(), *to.absolute().parents] if folder.is_dir())
     with tempfile.TemporaryDirectory(dir=disk, prefix=".pull-") as half_way:
         fresh = Path(half_way)
-        _fetch(workspace, experiment, arm, fresh, tracking)
+        fetch(fresh)
         described = read_model_folder(fresh)
         # Only now, with the new model whole and checked, is the folder made, and does an old model go.
         to.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ def test_a_file_that_is_not_there_is_said(tmp_path):
 
 
 def test_a_command_runs_on_the_head(head, machine):
-    done = head.ssh("cat; echo $HOME >&2; exit 3", told="what it is told")
+    done = head.ssh("cat; echo $HOME >&2; exit 3", told=b"what it is told")
     assert (done.returncode, done.stdout, done.stderr.strip()) == (3, "what it is told", str(machine.home))
     with pytest.raises(EngineError, match=r"not answered within 0\.5 s"):
         head.ssh("sleep 5", timeout_s=0.5)

@@ -1,0 +1,67 @@
+"""The verbs of models: pull, predict and phantom. Heavy imports happen inside them, as in `app`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainage_ray.cli.options import RUNS, ClusterFile, Tracking, Workspace
+
+
+def pull(
+    model: Annotated[str, typer.Argument(help="EXPERIMENT/ARM, or EXPERIMENT for the arm chosen on validation.")],
+    to: Annotated[Path, typer.Option(help="Folder for the model's files.")] = Path("checkpoints"),
+    workspace: Workspace = RUNS,
+    tracking: Tracking = None,
+    cluster: ClusterFile = None,
+) -> None:
+    """Copy the final models of an arm, with all that predict needs.
+
+    For example:
+
+    brainage pull quickstart/unet+brats --to checkpoints/
+
+    brainage pull quickstart
+
+    brainage pull bracis2023/unet+brats --cluster cluster.yaml --to checkpoints/
+    """
+    if cluster:
+        from brainage_ray.cli.cluster import pull_there
+        from brainage_ray.cli.run import Place
+
+        pull_there(model, to, Place(workspace, tracking=tracking), cluster)
+        return
+    from brainage_ray.cli.models import pull_model
+
+    pull_model(model, to, workspace, tracking)
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Skull-stripped T1 scans (NIfTI).", metavar="SCAN...")],
+    model: Annotated[Path, typer.Option(help="Folder that `pull` made.")] = Path("checkpoints"),
+    out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("ages.csv"),
+) -> None:
+    """Read the brain age off scans.
+
+    For example: brainage predict --model checkpoints/ scans/*.nii.gz --out ages.csv
+    """
+    from brainage_ray.cli.models import predict_ages
+
+    raise typer.Exit(predict_ages(images, model, out))
+
+
+def phantom(
+    out: Annotated[Path, typer.Option(help="Folder to make; ADNI/ and BraTS/ go into it.")],
+    subjects: Annotated[int, typer.Option(help="People in the ADNI-like tree.", min=0)] = 60,
+    tumours: Annotated[int, typer.Option(help="Cases in the BraTS-like tree.", min=0)] = 24,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.", min=0)] = 0,
+) -> None:
+    """Write invented people, with planted ageing and tumours, as a download of ADNI and BraTS would look.
+
+    For example: brainage phantom --out phantoms --subjects 60 --seed 0
+    """
+    from brainage_ray.cli.models import make_phantoms
+
+    make_phantoms(out, subjects, tumours, seed)
