@@ -52,7 +52,9 @@ def run_there(path: Path, overrides: Sequence[str], place: Place, until: str, cl
     """
     from brainage_ray.pipeline import check_stage
 
-    order = Order(load_experiment(path, overrides), path, overrides, until, _there(place), find_tree(Path.cwd()))
+    order = Order(
+        load_experiment(path, overrides), path, overrides, until, workspace_there(place), find_tree(Path.cwd())
+    )
     check_stage(until)
     order.command()  # whether the file goes along, before ssh is asked
     Console().print(headline(order.experiment))
@@ -88,7 +90,7 @@ def status_there(path: Path | None, overrides: Sequence[str], place: Place, clus
         problem = "--set does nothing with --cluster: an experiment is shown as it was last started there"
         raise ConfigError(problem, "Leave it out.")
     name = load_experiment(path).name if path else None
-    head, workspace = find_head(cluster), _there(place)
+    head, workspace = find_head(cluster), workspace_there(place)
     with jobs_of(head) as jobs:
         found = [job for job in jobs.all() if job.about.get("experiment") and name in (None, job.about["experiment"])]
     if found or name is None:
@@ -100,7 +102,7 @@ def status_there(path: Path | None, overrides: Sequence[str], place: Place, clus
 def stop_there(path: Path | None, place: Place, cluster: Path) -> None:
     """Stop a job gently, and wait until it has ended."""
     name = load_experiment(path).name if path else None
-    workspace = None if place.workspace == RUNS else _there(place)
+    workspace = None if place.workspace == RUNS else workspace_there(place)
     with jobs_of(find_head(cluster)) as jobs:
         found = running(jobs, name, workspace)
         if not found:
@@ -121,7 +123,7 @@ def pull_there(name: str, to: Path, place: Place, cluster: Path) -> None:
     """Bring the models of EXPERIMENT/ARM, or of the chosen arm of EXPERIMENT."""
     from brainage_ray.cli.models import say_pulled
 
-    say_pulled(remote_pull(find_head(cluster), name, to, _there(place)), to)
+    say_pulled(remote_pull(find_head(cluster), name, to, workspace_there(place)), to)
 
 
 def pages_there(place: Place, host: str, port: int, cluster: Path) -> None:
@@ -129,7 +131,7 @@ def pages_there(place: Place, host: str, port: int, cluster: Path) -> None:
     if host not in ("127.0.0.1", "localhost"):
         raise ConfigError(f"--host {host} with --cluster would show the cluster's pages to others", "Leave it out.")
     head = find_head(cluster)
-    pages, here = find_pages(head, _there(place), port), dict[int, int]()
+    pages, here = find_pages(head, workspace_there(place), port), dict[int, int]()
     while True:
         first = not here
         try:
@@ -163,7 +165,7 @@ def _introduce(head: Head, pages: list[Page], tunnel: Tunnel) -> None:
     _tell("Ctrl-C ends it.")
 
 
-def _there(place: Place) -> PurePosixPath:
+def workspace_there(place: Place) -> PurePosixPath:
     """Return the workspace on the cluster.
 
     Raises:

@@ -13,9 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from brainage_ray.cli.options import RUNS
 from brainage_ray.cli.tables import say
-from brainage_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from brainage_ray.pipeline import Check
@@ -27,22 +25,21 @@ def show_checks(workspace: Path, address: str | None, cluster: Path | None, *, g
     """Check this machine or a cluster, print the checklist, and return the exit code: 1 where something is wrong.
 
     Raises:
-        ConfigError: both an address and a cluster's file.
+        ConfigError: the options do not go together, or the file is no cluster's.
     """
-    if cluster is not None and address is not None:
-        raise ConfigError("--cluster and --address were both given", "Leave --address out: the head is asked for it.")
     console = Console(stderr=as_json)
-    with console.status("Asking the nodes" if address or cluster else "Starting Ray for the while"):
-        if cluster is not None:
-            from brainage_ray.cluster import WORKSPACE, examine_cluster
+    if cluster is not None:
+        from brainage_ray.cli.cluster import workspace_there
+        from brainage_ray.cli.run import Place
+        from brainage_ray.cluster import examine_cluster
 
-            there = WORKSPACE if workspace == RUNS else workspace
-            checks = list(examine_cluster(cluster, there, gpu=gpu))
-        else:
-            from brainage_ray.pipeline import examine
+        there = workspace_there(Place(workspace, address))
+        with console.status(f"Asking the cluster of {cluster}"):
+            return _print(list(examine_cluster(cluster, there, gpu=gpu)), as_json=as_json)
+    from brainage_ray.pipeline import examine
 
-            checks = examine(workspace.absolute(), address, gpu=gpu)
-    return _print(checks, as_json=as_json)
+    with console.status("Asking the nodes" if address else "Starting Ray for the while"):
+        return _print(examine(workspace.absolute(), address, gpu=gpu), as_json=as_json)
 
 
 def _print(checks: Sequence[Check], *, as_json: bool) -> int:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from brainage_ray.cluster.head import Head, find_head
 from brainage_ray.cluster.quotas import check_account, machine_types
+from brainage_ray.cluster.submit import on_head
 from brainage_ray.config.read import read_yaml
 from brainage_ray.errors import BrainageError, ConfigError
 from brainage_ray.pipeline import Check, judge_clock
 
 ANSWER_S = 600
 """Seconds for all nodes: a GPU machine may have to start first."""
-_THERE = 'export RAY_AUTH_MODE=token PATH="$HOME/venv/bin:$PATH"; '
-_NOT_FOUND = 127
-"""Exit code of a shell."""
+_MISSING = "No module named brainage_ray"
 
 
-def examine_cluster(file: Path, workspace: Path, *, gpu: bool = False) -> Iterator[Check]:
+def examine_cluster(file: Path, workspace: PurePosixPath, *, gpu: bool = False) -> Iterator[Check]:
     """Yield the checks of a cluster one after the other; after one without which nothing goes, no more.
 
     Args:
@@ -69,33 +69,40 @@ def _clock_ahead(head: Head) -> float:
     return 0.0 if before <= there <= after else there - (before + after) / 2
 
 
-def _services(head: Head, workspace: Path) -> Iterator[Check]:
-    done = head.ssh(f"{_THERE} brainage services status --json --workspace {shlex.quote(str(workspace))}")
+def _services(head: Head, workspace: PurePosixPath) -> Iterator[Check]:
+    done = _brainage(head, workspace, ["services", "status"])
+    start = f"On the head (ray attach {head.file}): brainage services start --workspace {workspace}"
     said = _parsed(done.stdout)
-    start = f"On the head: brainage services start --workspace {workspace}"
-    if done.returncode == _NOT_FOUND:
-        fix = f"Let the set-up run again (ray up {head.file}); its last lines say what failed."
-        yield Check("brainage", "wrong", "is not installed on the head", fix)
-        return
-    if not isinstance(said, dict):
-        words = " ".join(done.stderr.split())[-300:]
-        yield Check("services", "not checked", words or "they do not say how they are", start)
-        return
-    for service in said["services"]:
-        state: Any = "ok" if service["state"] == "running" else "warning"
-        yield Check(service["name"], state, service["state"], "" if state == "ok" else start)
+    if isinstance(said, dict):
+        for service in said["services"]:
+            ok = service["state"] == "running"
+            yield Check(service["name"], "ok" if ok else "warning", service["state"], "" if ok else start)
+    elif _MISSING not in done.stderr:
+        yield Check("services", "warning", _words(done), start)
 
 
-def _nodes(head: Head, workspace: Path, *, gpu: bool) -> Iterator[Check]:
-    options = f"--address auto --json --workspace {shlex.quote(str(workspace))}" + (" --gpu" if gpu else "")
-    done = head.ssh(f"{_THERE} brainage doctor {options}", timeout_s=ANSWER_S)
+def _nodes(head: Head, workspace: PurePosixPath, *, gpu: bool) -> Iterator[Check]:
+    done = _brainage(head, workspace, ["doctor", "--address", "auto", *(["--gpu"] if gpu else [])])
     said = _parsed(done.stdout)
     if isinstance(said, list):
         yield from (Check(**check) for check in said)
+    elif _MISSING in done.stderr:
+        fix = f"Let the set-up run again (ray up {head.file}); its last lines say what failed."
+        yield Check("brainage", "wrong", "is not installed on the head", fix)
     else:
-        words = " ".join(done.stderr.split())[-300:]
         fix = f"See for yourself: ray attach {head.file}, then brainage doctor --address auto."
-        yield Check("nodes", "wrong", words or f"brainage doctor ended with {done.returncode}", fix)
+        yield Check("nodes", "wrong", _words(done), fix)
+
+
+def _brainage(head: Head, workspace: PurePosixPath, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a verb on the head that answers in JSON, with the code that `ray up` put there."""
+    command = shlex.join(["python", "-m", "brainage_ray.cli", *words, "--json", "--workspace", str(workspace)])
+    there = "export RAY_AUTH_MODE=token; if [ -d ~/brainage ]; then cd ~/brainage; fi"
+    return head.ssh(on_head(workspace, f"{there}; {command}"), timeout_s=ANSWER_S)
+
+
+def _words(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(done.stderr.split())[-300:].removeprefix("brainage: ") or f"it ended with {done.returncode}"
 
 
 def _unseen(config: dict[str, Any], nodes: list[Check], file: Path) -> Iterator[Check]:
