@@ -14,6 +14,8 @@ from brainage_ray.cli.qc import qc
 from brainage_ray.cli.services import services
 from brainage_ray.errors import ConfigError
 
+DEBUG = "Any verb takes --debug for the details of an error."
+
 app = typer.Typer(
     name="brainage",
     help="Brain-age models: pre-training, hyperparameter search, refits, statistics, a report.\n\n"
@@ -22,12 +24,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    epilog="Any verb takes --debug for the details of an error.",
+    epilog=DEBUG,
 )
 for _model_verb in (pull, predict, phantom):
     app.command(rich_help_panel="Models")(_model_verb)
-app.add_typer(qc, name="qc", rich_help_panel="Experiments")
-app.add_typer(services, name="services", rich_help_panel="Experiments")
+app.add_typer(qc, name="qc", rich_help_panel="Experiments", epilog=DEBUG)
+app.add_typer(services, name="services", rich_help_panel="Experiments", epilog=DEBUG)
 
 
 def _pipeline_verb(stage: str, what: str, number: int) -> None:
@@ -261,8 +263,7 @@ def ui(
         return
     from brainage_ray.tracking import serve_ui
 
-    typer.echo(f"MLflow on http://{host}:{port} (Ctrl-C ends it)")
-    raise typer.Exit(serve_ui(workspace, host, port))
+    raise typer.Exit(serve_ui(workspace, host, port, typer.echo))
 
 
 @app.callback(invoke_without_command=True)
@@ -274,3 +275,8 @@ def _top(
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+for _verbs in (app, qc, services):
+    for _verb in _verbs.registered_commands:
+        _verb.epilog = DEBUG

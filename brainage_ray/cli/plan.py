@@ -22,7 +22,8 @@ def show_plan(path: Path, overrides: Sequence[str], place: Place, until: str) ->
     from brainage_ray.pipeline import check_first_trials, check_stage, make_plan, unplaceable
 
     check_stage(until)
-    check_first_trials(experiment)
+    if until != "prepare":  # as a run does
+        check_first_trials(experiment)
     console = Console()
     console.print(headline(experiment))
     with console.status("measuring a training step of each network"):

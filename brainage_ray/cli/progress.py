@@ -112,10 +112,10 @@ class Bars:
             self._pace.step(time.monotonic(), count)
         self._move(count, note)
 
-    def skip(self, note: str = "") -> None:
-        """Move the bar by one that an earlier run had done: it says nothing of the pace of this one."""
+    def skip(self, count: int = 1, note: str = "") -> None:
+        """Move the bar by what an earlier run had done: it says nothing of the pace of this one."""
         self._pace.skip(time.monotonic())
-        self._move(1, note)
+        self._move(count, note)
 
     def _move(self, count: int, note: str) -> None:
         self._note = note or self._note

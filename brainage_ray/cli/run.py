@@ -55,13 +55,17 @@ class Place:
 
 def run(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
     """Run an experiment up to a stage, show bars, print the table and where the report lies."""
-    experiment = load_experiment(path, overrides)  # before the imports, which take seconds
-    from brainage_ray.pipeline import check_stage, run_experiment
+    experiment = load_experiment(path, overrides)
+    from brainage_ray.pipeline import check_stage, preflight_here
 
     check_stage(until)
+    workspace = place.workspace.absolute()
+    if place.address is None:
+        preflight_here(experiment, workspace, until)
     console = Console()
     console.print(headline(experiment))
-    workspace = place.workspace.absolute()
+    from brainage_ray.pipeline import run_experiment  # takes seconds: a refusal does not wait for it
+
     result = run_experiment(experiment, workspace, place.address, until, Bars(console), place.servers)
     if result is None:
         rest = the_rest(path, overrides, place)

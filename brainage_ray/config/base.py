@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
@@ -19,6 +20,22 @@ class FrozenModel(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Return the model as plain JSON values: all that crosses a process border."""
         return self.model_dump(mode="json")
+
+
+def matching(pattern: str, words: str) -> AfterValidator:
+    """Return what refuses text that does not match a pattern as a whole.
+
+    Args:
+        pattern: a regular expression.
+        words: what the text should be, for who wrote it.
+    """
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{json.dumps(text)} is not {words}")
+        return text
+
+    return AfterValidator(check)
 
 
 def digest(*parts: Any) -> str:

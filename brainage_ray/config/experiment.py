@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from brainage_ray.config.base import FrozenModel
+from brainage_ray.config.base import FrozenModel, matching
 from brainage_ray.config.data import DataConfig
 from brainage_ray.config.model import (
     BackboneConfig,
@@ -21,7 +21,12 @@ from brainage_ray.config.model import (
 )
 from brainage_ray.config.search import SearchConfig
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+Name = Annotated[
+    str,
+    matching(
+        "[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}", "a name: a letter or digit, then letters, digits and _ . + -, 80 at most"
+    ),
+]
 Aggregate = Literal["median", "mean"]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(each_once)]
 
@@ -53,7 +58,7 @@ class ImportedWeights(FrozenModel):
     kind: Literal["weights"]
     uri: Annotated[str, AfterValidator(_https)]
     """A local path or an https address."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+    sha256: Annotated[str, matching("[0-9a-f]{8,64}", "a checksum: 8 to 64 of the digits 0-9 and a-f")]
     """Checksum of the file, or its first digits (8 at least), as torchvision puts them into its file names."""
 
 

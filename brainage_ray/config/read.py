@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from brainage_ray.config.words import either, requirement, words_in
 from brainage_ray.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,6 +24,8 @@ _NUMBER_AS_TEXT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 
 _LONGEST_SHOWN = 200
 """Characters of a value that a message shows."""
+_MOST_NAMED = 3
+"""Places that a message names."""
 
 
 class _KeyError(Exception):
@@ -70,7 +73,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path} nests brackets too deep to be an experiment", "Close each bracket.") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds {type(data).__name__}, not keys and values", "Write `key: value` lines.")
+        raise ConfigError(f"{path} holds {_shown(data)}, not keys and values", "Write `key: value` lines.")
     return data
 
 
@@ -94,11 +97,7 @@ def validate(model: type[Model], data: Mapping[str, Any], where: Path | str) -> 
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        # A list whose items were refused is then too short as well: only the items are news.
-        errors = [e for e in error.errors() if e["type"] != "too_short"] or error.errors()
-        lines = [_explain(model, data, dict(e)) for e in errors[:3]]
-    problems = "; ".join(problem for problem, _ in lines)
-    fixes = " ".join(dict.fromkeys(fix for _, fix in lines if fix))
+        problems, fixes = _explain_all(model, data, [dict(e) for e in error.errors()])
     raise ConfigError(f"{where}: {problems}", fixes)
 
 
@@ -158,29 +157,92 @@ def _inside(kind: Any, key: str | int) -> Iterator[Any]:
         yield get_args(kind)[0]
 
 
-def _explain(model: Any, data: Any, error: dict[str, Any]) -> tuple[str, str]:
-    """Turn one of pydantic's errors into (problem, fix)."""
-    location = _real_path(data, error["loc"])
-    path = ".".join(str(part) for part in location)
-    if error["type"] == "extra_forbidden":
-        parent, key = location[:-1], str(location[-1])
-        inside = ".".join(map(str, parent)) or "the file"
-        return f'unknown key "{key}" in {inside}', nearest(key, keys_at(model, parent))
-    if error["type"] == "missing":
+def _explain_all(model: Any, data: Any, errors: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Turn pydantic's errors into the problems and fixes of the first places that have one."""
+    # A list whose items were refused is then too short as well: only the items are news.
+    errors = [error for error in errors if error["type"] != "too_short"] or errors
+    places: dict[str, list[dict[str, Any]]] = {}
+    for error in errors:
+        at = error["loc"][:-1] if _is_entry(data, error) else error["loc"]
+        places.setdefault(_dotted(_real_path(data, at)), []).append(error)
+    lines = [_explain(model, data, found) for found in list(places.values())[:_MOST_NAMED]]
+    return "; ".join(problem for problem, _ in lines), " ".join(dict.fromkeys(fix for _, fix in lines if fix))
+
+
+def _explain(model: Any, data: Any, errors: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Turn what is wrong with one value into (problem, fix); several errors are of the alternatives of a union."""
+    # of several the one that we worded ourselves knows best
+    error = next((error for error in errors if error["type"] == "value_error"), errors[0])
+    of_key = error["loc"][-1:] == ("[key]",)
+    location = _real_path(data, error["loc"][:-1] if of_key else error["loc"])
+    path, kind, value = _dotted(location), error["type"], error.get("input")
+    if kind == "extra_forbidden":
+        return _unknown(model, location)
+    if of_key and kind == "literal_error":
+        known = words_in(error.get("ctx", {}).get("expected", ""))
+        return f'unknown key "{value}" in {_dotted(location[:-1])}', nearest(str(value), known)
+    if _is_entry(data, error):
+        wanted = len(get_args(annotation_at(model, location[:-1])))
+        return f"{_dotted(location[:-1])} is {_shown(value)}", f"{_dotted(location[:-1])} should have {wanted} entries."
+    if kind == "missing":
         return f"the key {path} is missing", f"Add {path}."
-    value = error.get("input")
+    if kind.startswith("union_tag"):
+        return _wrong_kind(model, location, error)
     if isinstance(value, str) and _NUMBER_AS_TEXT.fullmatch(value):
-        number = float(value)
-        mantissa, exponent = f"{number:e}".split("e")
-        better = f"{float(mantissa)}e{exponent}"
+        mantissa, exponent = f"{float(value):e}".split("e")
         why = "because YAML wants a point and a sign in such numbers"
-        return f'{path} is the text "{value}", {why}', f"Write {better}."
-    message = str(error["msg"])
-    if message.startswith("Value error, "):
-        return f"{path}: {message.removeprefix('Value error, ')}".removeprefix(": "), ""
-    shown = type(value).__name__ if isinstance(value, Mapping | list) else json.dumps(value, default=str)
-    shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
-    return f"{path or 'the file'} is {shown}", message.replace("Input should", f"{path or 'It'} should") + "."
+        return f'{path} is the text "{value}", {why}', f"Write {float(mantissa)}e{exponent}."
+    if kind == "value_error":
+        return f"{path}: {str(error['msg']).removeprefix('Value error, ')}".removeprefix(": "), ""
+    return f"{path or 'the file'} is {_shown(value)}", _what_it_should_be(model, location, errors)
+
+
+def _what_it_should_be(model: Any, location: Sequence[str | int], errors: Sequence[dict[str, Any]]) -> str:
+    wanted = [requirement(error) for error in errors]
+    if not all(wanted):
+        return f"{errors[0]['msg']}."
+    words = [word for error in errors for word in words_in(str(error.get("ctx", {}).get("expected", "")))]
+    value, should = errors[0].get("input"), either(wanted)
+    if "be text" in wanted and _takes_path(annotation_at(model, location)):
+        should = should.replace("text", "a path")
+    guess = nearest(value, words) if isinstance(value, str) else ""
+    return f"{_dotted(location) or 'It'} should {should}.{f' {guess}' if guess.startswith('Did') else ''}"
+
+
+def _takes_path(annotation: Any) -> bool:
+    return any(kind is Path for kind in _alternatives(annotation))
+
+
+def _unknown(model: Any, location: Sequence[str | int]) -> tuple[str, str]:
+    parent, key = location[:-1], str(location[-1])
+    return f'unknown key "{key}" in {_dotted(parent) or "the file"}', nearest(key, keys_at(model, parent))
+
+
+def _wrong_kind(model: Any, location: Sequence[str | int], error: dict[str, Any]) -> tuple[str, str]:
+    """Explain that one of several models is wanted, and the key that says which has no or a wrong word."""
+    key = words_in(error["ctx"]["discriminator"])[0]
+    options = list(_alternatives(annotation_at(model, location)))
+    known = [word for option in options for word in get_args(option.model_fields[key].annotation)]
+    path = _dotted((*location, key))
+    if error["type"] == "union_tag_not_found":
+        return f"the key {path} is missing", f"Add {path}: {' or '.join(known)}."
+    tag = error["ctx"]["tag"]
+    return f'{path} is "{tag}"', nearest(tag, known)
+
+
+def _is_entry(data: Any, error: dict[str, Any]) -> bool:
+    """Tell whether an error is of an entry that a list lacks, of a fixed number of them."""
+    inside = error["type"] == "missing" and isinstance(error["loc"][-1], int)
+    return inside and isinstance(error.get("input"), list)
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    return ".".join(map(str, location))
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _real_path(data: Any, location: Sequence[str | int]) -> tuple[str | int, ...]:

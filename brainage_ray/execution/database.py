@@ -77,7 +77,18 @@ def parse_storage(storage: str) -> Database:
         return Database(shown.render_as_string(), url.set(drivername="postgresql+psycopg"))
     if url.drivername == "sqlite" and url.database and url.database != ":memory:":
         return _sqlite(Path(url.database).absolute())
-    raise ConfigError(f"a study cannot live in a storage of the kind {url.drivername}", KINDS)
+    raise _no_home(url)
+
+
+def _no_home(url: URL) -> ConfigError:
+    if url.drivername == "sqlite" and url.host:
+        fix = f"Write sqlite:///{url.host}{f'/{url.database}' if url.database else ''}."
+        return ConfigError("the storage's URL has two slashes where SQLite's have three before the file", fix)
+    if url.drivername == "sqlite":
+        return ConfigError(
+            "the storage is SQLite's in memory, which ends with its process", "Name a file: sqlite:///FILE."
+        )
+    return ConfigError(f"a study cannot live in a storage of the kind {url.drivername}", KINDS)
 
 
 def _sqlite(file: Path) -> Database:

@@ -63,7 +63,7 @@ class PopulationSession(StudySession):
         if number not in self._trials:
             trial = self._trials[number] = self._study.ask_for(number)
             self._heard[number] = 0
-            self._recorder.started(trial_info(self._plan, number, trial.params))
+            self._recorder.started(trial_info(self._plan, number, trial.params, trained=trial.passed))
         curve = self._parts[engine_id] = self._trials[number]
         curve.seed_values.clear()  # it may go on from another trial, whose epochs are its own then
         self._metrics[number] = []

@@ -51,7 +51,7 @@ class StudySession:
             return None
         self._flying[engine_id], self._curves[engine_id] = trial, []
         self.files.begin(trial.number)
-        self._recorder.started(trial_info(self._plan, trial.number, trial.params))
+        self._recorder.started(trial_info(self._plan, trial.number, trial.params, trained=trial.passed))
         return trial_runs(self._plan, trial.number, trial.params)
 
     def config(self, runs: Sequence[TrainingRun]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def trial_key(plan: StudyPlan, number: int) -> str:
 
 
 def trial_info(
-    plan: StudyPlan, number: int, params: Mapping[str, Any], changes: Sequence[SettingsChange] = ()
+    plan: StudyPlan, number: int, params: Mapping[str, Any], changes: Sequence[SettingsChange] = (), trained: int = 0
 ) -> RunInfo:
     """Describe a trial to its listeners.
 
@@ -175,11 +175,12 @@ def trial_info(
         number: of the trial.
         params: its settings, value by dotted path.
         changes: of the settings that were made while it trained; none: those that the plan gives it.
+        trained: how many of its epochs earlier tries had trained.
     """
     told = tell_changes(changes or _planned_changes(plan, number))
     group = "study" if plan.kind == "trial" else "finalists"
     name = f"{plan.kind}-{number:03d}"
-    return RunInfo(trial_key(plan, number), name, "trial", f"{plan.arm}/{group}", params, told)
+    return RunInfo(trial_key(plan, number), name, "trial", f"{plan.arm}/{group}", params, told, trained)
 
 
 def trial_runs(plan: StudyPlan, number: int, params: Mapping[str, Any]) -> list[TrainingRun]:
@@ -221,9 +222,9 @@ def replay(plan: StudyPlan, result: StudyResult, recorder: Recorder) -> None:
     files = TrialFiles(plan.folder / "trials", plan.search.checkpoint_gib * GIB)
     for trial in result.trials:
         if trial.state != "running":
-            key = trial_key(plan, trial.number)
-            recorder.started(trial_info(plan, trial.number, trial.params, trial.changes))
-            for epoch, metrics in enumerate(files.curve(trial.number), 1):
+            key, curve = trial_key(plan, trial.number), files.curve(trial.number)
+            recorder.started(trial_info(plan, trial.number, trial.params, trial.changes, len(curve)))
+            for epoch, metrics in enumerate(curve, 1):
                 recorder.epoch(key, epoch, metrics)
             recorder.finished(key, trial.state, _best(trial))
 

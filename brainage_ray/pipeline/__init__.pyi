@@ -13,6 +13,7 @@ from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .plan_rows import PlanRow as PlanRow
 from .predict import predict as predict
+from .preflight import preflight_here as preflight_here
 from .preflight import unplaceable as unplaceable
 from .progress import Progress as Progress
 from .progress import Silent as Silent

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brainage_ray.config import Experiment, RefitConfig, ResourcesConfig, SegmentationPretraining
 from brainage_ray.errors import EngineError
 from brainage_ray.execution import GIB, Demand, check_demands, check_here, trial_demand
-from brainage_ray.pipeline.session import Session
 from brainage_ray.pipeline.stages import STAGES
+
+if TYPE_CHECKING:
+    from brainage_ray.pipeline.session import Session  # which would load torch: a refusal takes a second
 
 
 def preflight_here(experiment: Experiment, workspace: Path, until: str) -> None:

@@ -17,8 +17,8 @@ class Progress(Protocol):
     def advance(self, count: int = 1, note: str = "") -> None:
         """Move the bar on; a note replaces the last one."""
 
-    def skip(self, note: str = "") -> None:
-        """Move the bar by one that an earlier run had done: it says nothing of the pace of this one."""
+    def skip(self, count: int = 1, note: str = "") -> None:
+        """Move the bar by what an earlier run had done: it says nothing of the pace of this one."""
 
     def spare(self, count: int) -> None:
         """Take units off the total that nobody has to do."""
@@ -39,7 +39,7 @@ class Silent:
     def advance(self, count: int = 1, note: str = "") -> None:
         """Ignore a step."""
 
-    def skip(self, note: str = "") -> None:
+    def skip(self, count: int = 1, note: str = "") -> None:
         """Ignore a step."""
 
     def spare(self, count: int) -> None:
@@ -68,20 +68,25 @@ class EpochProgress:
         self._epochs = epochs
         self._default = default_epochs
         self._seen: dict[str, int] = {}
+        self._trained: dict[str, int] = {}
+        """How many epochs of a run an earlier start had trained, where it had."""
         self._names: dict[str, str] = {}
         self._lowest: tuple[float, str] | None = None
         self._best: tuple[float, str] | None = None
 
     def started(self, run: RunInfo) -> None:
-        """Remember the run's name for the note."""
+        """Remember the run's name for the note, and what an earlier start had trained of it."""
         self._names[run.key] = run.name
+        if run.trained:
+            self._trained[run.key] = run.trained
 
     def epoch(self, key: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Move the bar to this epoch; epochs of an earlier start count as done."""
+        """Move the bar to this epoch; epochs of an earlier start count as done, and not for the pace."""
         steps = epoch - self._seen.get(key, 0)
         if steps > 0:
             self._seen[key] = epoch
-            self._progress.advance(steps, self._note(key, metrics))
+            move = self._progress.skip if epoch <= self._trained.get(key, 0) else self._progress.advance
+            move(steps, self._note(key, metrics))
 
     def finished(self, key: str, status: Status, metrics: Mapping[str, float]) -> None:
         """Take off the epochs that a run will not train any more, and note the value of a complete trial."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from brainage_ray.config import FitResult, RefitConfig, SegmentationPretraining,
 from brainage_ray.data import code_version
 from brainage_ray.execution import Job, run_training_jobs
 from brainage_ray.pipeline.session import Session, Tracking
-from brainage_ray.training import read_result
+from brainage_ray.training import read_result, trained_epochs
 
 
 @cache
@@ -53,6 +54,7 @@ def train_all(
     fits = [read_result(job.run) for job in jobs]
     if None in fits:
         epochs = {job.run.key: job.run.epochs for job in jobs}
+        jobs = [replace(job, info=replace(job.info, trained=trained_epochs(job.run))) for job in jobs]
         with session.bar(name, sum(epochs.values()), "epochs"):
             fits = [*run_training_jobs(session.cluster, jobs, config.workers, config.parallel,
                                        session.experiment.resources, session.recorder(epochs))]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ PARENT_TAG = "mlflow.parentRunId"
 _TEMPORARY = {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED"}
 _REFUSED = (401, 403)
 _LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+_LONGEST = 200
+"""Characters of what a server says that a message shows."""
 _FINAL = (FileNotFoundError, NotADirectoryError, PermissionError)
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -91,7 +94,7 @@ def check_server(uri: str) -> None:
     except MlflowException as error:
         if error.get_http_status_code() in _REFUSED or any(f"error code {code}" in str(error) for code in _REFUSED):
             raise EngineError(f"MLflow at {uri} does not let us in", f"Set {_LOGIN}.") from None
-        problem = f"MLflow does not answer at {uri}: {first_line(error)[:200]}"
+        problem = f"MLflow does not answer at {uri}: {_why(error)}"
         raise EngineError(problem, "Start it, open the tunnel to it, or leave out --tracking.") from None
 
 
@@ -120,6 +123,17 @@ def is_temporary(error: Exception) -> bool:
     if isinstance(error, OSError):
         return not isinstance(error, _FINAL)
     return getattr(error, "error_code", "") in _TEMPORARY
+
+
+def _why(error: Exception) -> str:
+    """Say why a server was not reached: what the system says, without the calls on the way there."""
+    text = first_line(error)
+    said = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    if said:
+        return said[1].strip()
+    if "timed out" in text:
+        return "no answer in time"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from brainage_ray.errors import EngineError
@@ -38,8 +39,14 @@ def ui_command(workspace: Path, host: str = "127.0.0.1", port: int = 5000) -> li
     return [sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
 
 
-def serve_ui(workspace: Path, host: str = "127.0.0.1", port: int = 5000) -> int:
+def serve_ui(workspace: Path, host: str, port: int, say: Callable[[str], object]) -> int:
     """Serve MLflow's pages until Ctrl-C.
+
+    Args:
+        workspace: folder with `mlflow.db`.
+        host: address to listen on.
+        port: to listen on.
+        say: told where the pages are, once nothing is in their way.
 
     Returns:
         Exit status of the server.
@@ -54,6 +61,7 @@ def serve_ui(workspace: Path, host: str = "127.0.0.1", port: int = 5000) -> int:
             probe.bind((host, port))
         except OSError as error:
             raise EngineError(f"Cannot listen on {host}:{port}: {error.strerror}", "Give another --port.") from None
+    say(f"MLflow on http://{host}:{port} (Ctrl-C ends it)")
     with subprocess.Popen(command, env={**os.environ, **SERVER_ENVIRONMENT}) as server:
         try:
             return server.wait()

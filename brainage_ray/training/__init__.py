@@ -3,7 +3,7 @@
 Loads neither Ray nor MLflow nor Optuna: it runs by itself on any machine that has torch and MONAI.
 """
 
-from brainage_ray.training.checkpoint import read_result, read_slice_years
+from brainage_ray.training.checkpoint import read_result, read_slice_years, trained_epochs
 from brainage_ray.training.inference import load_fitted, predict_slice_years, predict_slices
 from brainage_ray.training.loop import epochs, train
 from brainage_ray.training.recorder import EpochRecorder, Recorder, RunInfo, Status, ignore
@@ -23,4 +23,5 @@ __all__ = [
     "read_slice_years",
     "select_scans",
     "train",
+    "trained_epochs",
 ]

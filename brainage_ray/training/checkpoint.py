@@ -27,6 +27,7 @@ RESULT = "result.json"
 WEIGHTS = "model.safetensors"
 ENCODER = "encoder.safetensors"
 SLICE_YEARS = "validation_slices.npy"
+_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError)
 
 
 def write_checkpoint(run: TrainingRun, state: dict[str, Any]) -> None:
@@ -70,12 +71,24 @@ def read_checkpoint(run: TrainingRun) -> dict[str, Any] | None:
     return _read_state(run.parent) if run.parent else None
 
 
+def trained_epochs(run: TrainingRun) -> int:
+    """Return how many epochs of a run are done: those that it will tell of at once when it goes on."""
+    fit = read_result(run)
+    if fit is not None:
+        return len(fit.curve)
+    try:
+        state = torch.load(run.folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
+        return len(state["curve"]) if state["key"] == run.key else 0
+    except (OSError, *_DAMAGED):  # there is none; or who goes on with it will say what is wrong
+        return 0
+
+
 def _read_state(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError) as error:
+    except _DAMAGED as error:
         raise WeightsError(f"{path} is damaged: {error}", "Delete it to train from the start.") from error
     return state
 

@@ -30,6 +30,8 @@ class RunInfo:
     """What sets this run apart from its siblings, by dotted path."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """What else is to be seen beside the run."""
+    trained: int = 0
+    """How many of its epochs an earlier start had trained: they are told again, all at once."""
 
 
 CHANGES_TAG = "brainage.changes"

@@ -75,7 +75,9 @@ def test_help_names_every_verb_and_needs_no_torch(brainage):
 def test_every_verb_has_help_with_an_example(brainage, verb):
     done = brainage(verb, "--help")
     assert done.returncode == 0
-    assert f"brainage {verb}" in " ".join(done.stdout.split())
+    words = " ".join(done.stdout.split())
+    assert f"brainage {verb}" in words
+    assert "--debug" in words
 
 
 @pytest.mark.parametrize(
@@ -236,6 +238,26 @@ def test_a_dry_run_goes_no_further_than_it_is_told_and_touches_nothing(brainage,
     assert "small [/b]" in done.stdout
     assert "search" in done.stdout
     assert "refit" not in done.stdout
+
+
+def test_a_dry_run_of_the_preparation_asks_for_nothing_of_the_search(brainage, people):
+    done = brainage("run", people, "--dry-run", "--until", "prepare", "--set", "search.start_from=/no-such-folder")
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_this_machine_cannot_place_is_refused_without_loading_torch_ray_or_optuna(people):
+    code = f"""if True:
+        import sys
+        from brainage_ray.cli import main
+        sys.argv = ["brainage", "run", {str(people)!r}, "--set", "search.workers_per_trial=3000"]
+        exit_now = lambda code: sys.exit(str((code, sorted({{"torch", "ray", "optuna", "mlflow"}} & set(sys.modules)))))
+        sys.modules["brainage_ray.cli.main"].os._exit = exit_now
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=people.parent)
+    assert "room for" in done.stderr
+    assert done.stderr.rstrip().endswith("(1, [])")
+    assert not (people.parent / "runs").exists()
 
 
 def test_status_of_what_never_ran_touches_nothing(brainage, people, tmp_path):

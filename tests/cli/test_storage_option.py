@@ -61,6 +61,10 @@ def test_a_search_in_a_database_end_to_end(file: Path, postgres: Postgres):
     [
         (["--storage", "mysql://me:hidden@host/studies"], "of the kind mysql"),
         (["--storage", "studies.db"], "no URL of a database"),
+        (
+            ["--storage", "sqlite://studies.db"],
+            "two slashes where SQLite's have three before the file. Write sqlite:///st",
+        ),
     ],
 )
 def test_a_storage_of_another_kind_is_exit_code_2_before_anything_is_made(file: Path, arguments: list[str], words: str):

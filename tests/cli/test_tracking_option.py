@@ -117,7 +117,7 @@ def test_a_server_is_told_all_and_hands_out_the_models(file: Path, server: Serve
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        ("http://127.0.0.1:9", 1, "MLflow does not answer at http://127.0.0.1:9"),
+        ("http://127.0.0.1:9", 1, "does not answer at http://127.0.0.1:9: Connection refused. Start it"),
         ("mlflow.db", 2, "--tracking names no MLflow server"),
         ("http://me:hidden@host:5000", 2, "a name or password before host"),
     ],

@@ -45,7 +45,7 @@ def test_conditions_that_hold_in_some_trial_load(tmp_path, name):
 
 
 BAD = {
-    "misspelt value": ({LR: between(0.1, 0.2, when={NAME: "sdg"})}, None, [f"when of {LR}", NAME, '"sdg"', "'sgd'"]),
+    "misspelt value": ({LR: between(0.1, 0.2, when={NAME: "sdg"})}, None, [f"when of {LR}", NAME, '"sdg"', 'Did you mean "sgd"?']),
     "misspelt choice": (
         {NAME: choices("sgd", "adam"), MOMENTUM: between(0.5, 0.9, when={NAME: "sdg"})}, None,
         [MOMENTUM, f'{NAME}: "sdg"', 'Did you mean "sgd"?'],
@@ -65,7 +65,7 @@ BAD = {
         {MOMENTUM: between(0.1, 0.2, when={LR: "1e-4"})}, None, [f"when of {MOMENTUM}", LR, '"1e-4"', "1.0e-04"],
     ),
     "on a choice of another type": (
-        {BATCH: choices(1, 2), LR: between(0.1, 0.2, when={BATCH: True})}, None, [BATCH, "true", "integer"],
+        {BATCH: choices(1, 2), LR: between(0.1, 0.2, when={BATCH: True})}, None, [BATCH, "true", "whole number"],
     ),
     "on a real number of a range": (
         {LR: between(0.1, 0.2), MOMENTUM: between(0.1, 0.2, when={LR: 0.1})}, None, [MOMENTUM, LR, "choices"],
@@ -79,10 +79,10 @@ BAD = {
     ),
     "value that only a later trial meets": (
         {NAME: choices("sgd", "adam"), MOMENTUM: between(0.5, 1.5, when={NAME: "sgd"})}, None,
-        [MOMENTUM, "1.5", "less than 1"],
+        [MOMENTUM, "1.5", "below 1"],
     ),
     "value that only one arm meets": (
-        {DEPTH: choices(4, 14, when={"backbone.kind": "unet"})}, BOTH, [DEPTH, "14", "less than or equal to 6"],
+        {DEPTH: choices(4, 14, when={"backbone.kind": "unet"})}, BOTH, [DEPTH, "14", "6 or less"],
     ),
     "value between two good ones": (
         {DEPTH: between(14, 50, step=12)}, {"resnet": RESNET}, [DEPTH, "38", "14, 26 or 50"],

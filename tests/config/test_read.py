@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from brainage_ray.config import DataConfig, SplitConfig
+from brainage_ray.config import DataConfig, SearchConfig, SplitConfig
 from brainage_ray.config.read import read_yaml, validate
 from brainage_ray.config.space import load_space
 from brainage_ray.errors import ConfigError
@@ -127,3 +127,46 @@ def test_a_long_value_is_cut(tmp_path):
     with pytest.raises(ConfigError) as error:
         load_space(path)
     assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"max_failures": "many"}, 'max_failures is "many". max_failures should be a whole number.'),
+        ({"max_failures": -1}, "max_failures is -1. max_failures should be 0 or more."),
+        ({"sources": []}, "sources is []. sources should have 1 or more in it."),
+        ({"sources": {"kind": "phantom"}}, 'sources is {"kind": "phantom"}. sources should be a list.'),
+        ({"sources": [{"kind": "phantm"}]}, 'sources.0.kind is "phantm". Did you mean "phantom"?'),
+        ({"sources": [{}]}, "the key sources.0.kind is missing. Add sources.0.kind: adni or brats or"),
+        ({"sources": [3]}, "sources.0 is 3. sources.0 should be keys and values."),
+        ({"preprocessing": {"slice_shape": [64]}}, "slice_shape is [64]. preprocessing.slice_shape should have 2 entr"),
+        ({"preprocessing": {"voxel_mm": "a"}}, 'voxel_mm is "a". preprocessing.voxel_mm should be a number.'),
+        ({"split": {"rule": "tabel"}}, 'by_subject, adni_standard or table. Did you mean "table"?'),
+        ({"expected_scans": {"tran": 3}}, 'unknown key "tran" in expected_scans. Did you mean "train"?'),
+        ({"exclusions": 3}, "exclusions is 3. exclusions should be a path."),
+    ],
+)
+def test_what_a_value_should_be_is_said_in_plain_words(fields, said):
+    with pytest.raises(ConfigError) as caught:
+        data_config(**fields)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"objective": "mae"},
+            'objective is "mae". objective should be validation_mae or validation_delta_auc, or a l',
+        ),
+        ({"start_from": 3}, "start_from is 3. start_from should be paper, or a path."),
+        ({"objective": ["validation_mae"] * 2}, "objective: validation_mae is named twice; name each once"),
+    ],
+)
+def test_a_value_with_alternatives_is_named_once(fields, said):
+    space = {"parameters": {"training.loss": {"type": "categorical", "choices": ["l1"]}}}
+    with pytest.raises(ConfigError) as caught:
+        validate(SearchConfig, {"space": space, **fields}, "the test")
+    assert said in str(caught.value)
+    assert str(caught.value).count(said) == 1
+    assert ";" not in str(caught.value).replace("; name each", "")

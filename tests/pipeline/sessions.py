@@ -24,9 +24,9 @@ class Spoken:
     def advance(self, count: int = 1, note: str = "") -> None:
         assert self.open == 1
 
-    def skip(self, note: str = "") -> None:
-        self.skipped += 1
-        self.advance(note=note)
+    def skip(self, count: int = 1, note: str = "") -> None:
+        self.skipped += count
+        self.advance(count, note)
 
     def end(self) -> None:
         self.open = 0

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from brainage_ray.pipeline.progress import EpochProgress, Fanout, Silent
 from brainage_ray.training import RunInfo
 
 
 class Bar(Silent):
     def __init__(self):
-        self.done, self.spared, self.notes = 0, 0, []
+        self.done, self.skipped, self.spared, self.notes = 0, 0, 0, []
 
     def advance(self, count=1, note=""):
         self.done += count
         self.notes.append(note)
+
+    def skip(self, count=1, note=""):
+        self.skipped += count
 
     def spare(self, count):
         self.spared += count
@@ -32,6 +37,15 @@ def test_the_bar_counts_each_epoch_that_was_trained_once_and_takes_off_the_other
     recorder.epoch("b", 1, {"validation_mae": 8.0})
     recorder.finished("b", "complete", {})
     assert (bar.done, bar.spared) == (4, 4)
+
+
+def test_epochs_of_an_earlier_start_say_nothing_of_the_pace():
+    bar = Bar()
+    recorder = EpochProgress(bar, {"a": 5})
+    recorder.started(replace(info("a"), trained=2))
+    for epoch in (1, 2, 3, 4):
+        recorder.epoch("a", epoch, {"validation_mae": 10.0 - epoch})
+    assert (bar.skipped, bar.done) == (2, 2)
 
 
 def test_the_note_says_what_is_best_so_far():

@@ -43,12 +43,14 @@ def test_a_port_that_is_taken_is_refused_at_once(workspace):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(EngineError, match=rf"Cannot listen on 127\.0\.0\.1:{port}.*Give another --port"):
-            serve_ui(workspace, port=port)
+            serve_ui(workspace, "127.0.0.1", port, pytest.fail)
 
 
 def test_the_servers_exit_status_comes_back(workspace, port, monkeypatch):
     monkeypatch.setattr(ui, "ui_command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
-    assert serve_ui(workspace, port=port) == 3
+    said: list[str] = []
+    assert serve_ui(workspace, "127.0.0.1", port, said.append) == 3
+    assert said == [f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)"]
 
 
 @pytest.mark.slow

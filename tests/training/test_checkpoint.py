@@ -13,7 +13,13 @@ from brainage_ray.config import FitResult, TrainingRun
 from brainage_ray.data import SliceStore, files
 from brainage_ray.errors import NoSpaceError, WeightsError
 from brainage_ray.models import read_weights
-from brainage_ray.training.checkpoint import read_checkpoint, read_result, write_checkpoint, write_result
+from brainage_ray.training.checkpoint import (
+    read_checkpoint,
+    read_result,
+    trained_epochs,
+    write_checkpoint,
+    write_result,
+)
 
 
 @pytest.fixture
@@ -40,6 +46,18 @@ def test_a_checkpoint_comes_back(run: TrainingRun):
     assert torch.equal(found["model"]["w"], torch.ones(2))
     assert (found["curve"], found["seconds"]) == (STATE["curve"], 2.0)
     assert [path.name for path in run.folder.iterdir()] == ["checkpoint.pt"]
+
+
+def test_epochs_that_are_trained_are_those_of_the_checkpoint_or_of_the_result(run: TrainingRun):
+    assert trained_epochs(run) == 0
+    write_checkpoint(run, {**STATE, "curve": STATE["curve"] * 3})
+    assert trained_epochs(run) == 3
+    assert trained_epochs(run.model_copy(update={"seed": 1})) == 0
+    write_result(run, fit_of(run), model())
+    assert trained_epochs(run) == 1
+    (run.folder / "result.json").unlink()
+    (run.folder / "checkpoint.pt").write_bytes(b"rubbish")
+    assert trained_epochs(run) == 0
 
 
 def test_another_runs_checkpoint_is_not_taken(run: TrainingRun):
