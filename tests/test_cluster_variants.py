@@ -63,7 +63,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path, monkeypatch):
 # Machines of one's own
 
 
-def test_only_the_shared_folder_needs_root():
+def test_only_the_shared_folder_and_packages_need_root():
     kept = [line for line in (FOLDER / "local.yaml").read_text().splitlines() if "sudo" not in line]
     config = yaml.safe_load("\n".join(kept))
     validate_config(prepare_config(config))
@@ -72,7 +72,7 @@ def test_only_the_shared_folder_needs_root():
     assert sum("ray start" in command for command in everything) == 2
     assert any("pip install -q -c constraints.txt" in command for command in everything)
     rooted = [command for command in commands_of(load("local.yaml")) if "sudo" in command]
-    assert all(re.search(r"nfs|export|/srv/brainage", command) for command in rooted)
+    assert all(re.search(r"nfs|export|/srv/brainage|install -qy postgresql cron", command) for command in rooted)
 
 
 def commands_of(config: dict[str, Any]) -> list[str]:

@@ -79,7 +79,7 @@ def test_workers_come_from_zero_on_spot_and_go_when_idle(cluster):
 def test_pages_listen_on_the_loopback_only(cluster, commands):
     (head,) = starts(cluster, "head")
     assert "--dashboard-host=127.0.0.1" in shlex.split(head)
-    assert all("--host 127.0.0.1" in c for c in commands if "mlflow server" in c)
+    assert not any("mlflow server" in c for c in commands)  # `brainage services` starts it, on the loopback
     assert not re.search(r"(?<![\d.])0\.0\.0\.0", "\n".join(commands))
 
 
@@ -87,6 +87,7 @@ def test_every_node_asks_for_the_token_and_gets_it_as_a_file(cluster, file):
     for role in ("head", "worker"):
         (command,) = starts(cluster, role)
         assert command.startswith("export RAY_AUTH_MODE=token")
+        assert 'PATH="$HOME/venv/bin:$PATH"' in command.partition(";")[0]  # jobs of Ray have it from there
     assert cluster["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     assert not re.search(r"RAY_AUTH_TOKEN|[0-9a-f]{32}", file.read_text())
 
@@ -117,21 +118,43 @@ def test_every_command_is_shell(commands):
 
 
 def test_a_command_that_runs_again_changes_nothing(cluster, tmp_path):
-    (remember,) = [c for c in cluster["setup_commands"] if ">>" in c]
-    profile = tmp_path / re.search(r">> ~/(\S+)", remember)[1]
+    remember = [c for name in ("setup_commands", "head_setup_commands") for c in cluster[name] if ">>" in c]
+    (path,) = {re.search(r">> ~/(\S+)", command)[1] for command in remember}
+    profile = tmp_path / path
     profile.touch()
-    for _ in range(2):
-        subprocess.run(["bash", "-c", remember], check=True, env=os.environ | {"HOME": str(tmp_path)})
-    assert profile.read_text().count("RAY_AUTH_MODE") == 1
-    told = ["bash", "-c", f". {profile}; echo $RAY_AUTH_MODE $PATH"]
+    for command in remember * 2:
+        subprocess.run(["bash", "-c", command], check=True, env=os.environ | {"HOME": str(tmp_path)})
+    assert len(profile.read_text().splitlines()) == len(remember) == 2
+    told = ["bash", "-e", "-c", f". {profile}; echo $RAY_AUTH_MODE $PATH"]  # no services have been started here
     said = subprocess.run(told, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
     assert said.stdout.startswith(f"token {tmp_path}/venv/bin:")
 
 
+def test_the_services_start_before_ray_and_with_the_machine(cluster, tmp_path):
+    start = "~/venv/bin/brainage services start --workspace /srv/brainage/runs"
+    assert cluster["head_start_ray_commands"][0] == start
+    (remember,) = [c for c in cluster["head_setup_commands"] if "crontab" in c]
+    table = tmp_path / "table"
+    table.write_text("5 4 * * * backup\n")
+    crontab = tmp_path / "crontab"  # nobody's own table is touched
+    crontab.write_text(f'#!/bin/sh\n[ "$1" = -l ] && exec cat {table}\ncat > {table}.new; mv {table}.new {table}\n')
+    crontab.chmod(0o755)
+    for _ in range(2):
+        environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        subprocess.run(["bash", "-c", remember], check=True, env=environment)
+    assert table.read_text() == f"5 4 * * * backup\n@reboot {start}\n"
+
+
+def test_postgresql_is_installed_on_the_head_where_it_is_not(cluster):
+    (install,) = [c for c in cluster["head_setup_commands"] if "install -qy postgresql" in c]
+    assert install.startswith("ls /usr/lib/postgresql/*/bin/initdb")
+    assert not any("postgresql" in c for c in [*cluster["setup_commands"], *cluster["worker_setup_commands"]])
+
+
 def test_the_commands_at_its_head_name_the_file_itself(file):
     name = str(file.relative_to(ROOT))
-    calls = re.findall(r"ray (?:up|down|exec|attach|dashboard|rsync-up|rsync-down) ([\w./]+)", file.read_text())
-    assert len(calls) >= 7
+    calls = re.findall(r"(?:ray (?:up|down|exec|attach|dashboard|rsync-up)|--cluster) ([\w./]+)", file.read_text())
+    assert len(calls) >= 8
     assert set(calls) == {name}
 
 
