@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import brainage_ray
 from brainage_ray.config import load_experiment
 from brainage_ray.data import SliceStore
 from brainage_ray.errors import ConfigError, DataError, EngineError
@@ -61,6 +63,19 @@ def workspace(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def result(file, workspace, cluster):
     return run_experiment(load_experiment(file), workspace)
+
+
+def test_the_examples_of_the_five_names_for_notebooks_run(result, file, workspace, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("experiment.yaml").symlink_to(file)
+    Path("runs").symlink_to(workspace)
+    Path("scan.nii.gz").symlink_to(next(workspace.glob("cache/phantoms/*/ADNI/**/*.nii.gz")))
+    names = {name: getattr(brainage_ray, name) for name in brainage_ray.__all__}
+    assert sorted(names) == ["audit", "load_experiment", "load_model", "predict", "run_experiment"]
+    tests = [test for name in names for test in doctest.DocTestFinder().find(names[name], name, globs=dict(names))]
+    for test in tests:
+        assert test.examples
+        assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
