@@ -23,9 +23,7 @@ from brainage_ray.config.search import SearchConfig
 
 Name = Annotated[
     str,
-    matching(
-        "[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}", "a name: a letter or digit, then letters, digits and _ . + -, 80 at most"
-    ),
+    matching("[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}", "a name: a letter or digit, then up to 79 of those and _ . + -"),
 ]
 Aggregate = Literal["median", "mean"]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(each_once)]

@@ -45,7 +45,7 @@ def test_conditions_that_hold_in_some_trial_load(tmp_path, name):
 
 
 BAD = {
-    "misspelt value": ({LR: between(0.1, 0.2, when={NAME: "sdg"})}, None, [f"when of {LR}", NAME, '"sdg"', 'Did you mean "sgd"?']),
+    "misspelt value": ({LR: between(0.1, 0.2, when={NAME: "sdg"})}, None, [f"when of {LR}", '"sdg"', 'mean "sgd"?']),
     "misspelt choice": (
         {NAME: choices("sgd", "adam"), MOMENTUM: between(0.5, 0.9, when={NAME: "sdg"})}, None,
         [MOMENTUM, f'{NAME}: "sdg"', 'Did you mean "sgd"?'],
