@@ -1,7 +1,8 @@
 """1,000 trials that do nothing over simulated nodes: what the driver of a search costs as the cluster grows.
 
-    python -m benchmarks nodes                          all, and docs/nodes.png
+    python -m benchmarks nodes                          1 to 20 nodes, and docs/nodes.png
     python -m benchmarks.nodes 5 --trials 50            one cluster of five nodes, as JSON, for a try
+    python -m benchmarks.nodes 5 --trials 50 --keep     the same, added to what was measured before, and drawn
     python -m benchmarks.nodes 20 --profile             and where the driver's own thread spends its time
 
 Each node is a raylet of its own with one CPU, so as many trials run at once as there are nodes. The searcher, the study
@@ -15,6 +16,7 @@ import argparse
 import cProfile
 import json
 import os
+import platform
 import pstats
 import resource
 import subprocess
@@ -24,7 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,9 @@ NODES = (1, 2, 5, 10, 20)
 TRIALS, EPOCHS = 1000, 4
 STORE_BYTES = 80 * 2**20
 """Shared memory of a node: as little as Ray takes."""
-FIGURE = Path(__file__).parent.parent / "docs" / "nodes.png"
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / f"nodes-cpu-{platform.machine()}-{os.cpu_count()}-cores.json"
+FIGURE = HERE.parent / "docs" / "nodes.png"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SHOWN = 25
 
@@ -62,6 +66,8 @@ class Load:
     """Most that was resident in the driver."""
     calls: dict[str, int]
     """To MLflow, by name."""
+    machine_load: float
+    """Processes that wanted to run before the nodes were started: 0 on a machine that does nothing else."""
 
     @property
     def calls_per_second(self) -> float:
@@ -70,15 +76,13 @@ class Load:
 
 
 def measure() -> list[Row]:
-    """Measure each size of cluster in a process of its own, and draw the curve."""
-    loads = [spawn(nodes) for nodes in NODES]
-    draw(loads)
-    return [row for load in loads for row in _rows(load)]
+    """Measure each size of cluster in a process of its own, keep each as it is there, and draw the curve."""
+    return [row for nodes in NODES for row in _rows(spawn(nodes))]
 
 
 def spawn(nodes: int, trials: int = TRIALS) -> Load:
     """Measure in a new process."""
-    command = [sys.executable, "-m", "benchmarks.nodes", str(nodes), f"--trials={trials}"]
+    command = [sys.executable, "-m", "benchmarks.nodes", str(nodes), f"--trials={trials}", "--keep"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return Load(**json.loads(output.strip().splitlines()[-1]))
 
@@ -88,11 +92,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nodes", type=int)
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--keep", action="store_true", help=f"in {RESULTS.name}, and draw {FIGURE.name}")
     parser.add_argument("--profile", action="store_true", help="on standard error")
     arguments = parser.parse_args()
+    machine_load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bn", dir="/tmp", ignore_cleanup_errors=True) as name:  # Ray still ends
-        load = search(Path(name), arguments.nodes, arguments.trials, arguments.profile)
+        found = search(Path(name), arguments.nodes, arguments.trials, arguments.profile)
+    load = replace(found, machine_load=machine_load)
+    if arguments.keep:
+        draw(keep(load))
     print(json.dumps(asdict(load)))
+
+
+def keep(load: Load) -> list[Load]:
+    """Put a measurement in the place of the one of as many nodes and trials, and return all that there are."""
+    known = [Load(**each) for each in json.loads(RESULTS.read_text())["loads"]] if RESULTS.is_file() else []
+    others = [each for each in known if (each.nodes, each.trials) != (load.nodes, load.trials)]
+    loads = sorted([*others, load], key=lambda each: (each.trials, each.nodes))
+    about = {"command": "python -m benchmarks nodes", "epochs": EPOCHS, "loads": [asdict(each) for each in loads]}
+    RESULTS.write_text(json.dumps(about, indent=1) + "\n")
+    return loads
 
 
 def search(folder: Path, nodes: int, trials: int, profile: bool = False) -> Load:
@@ -103,6 +122,7 @@ def search(folder: Path, nodes: int, trials: int, profile: bool = False) -> Load
     from brainage_ray.tracking import MlflowTracker
 
     os.environ["RAY_TMPDIR"] = str(folder)  # for the note of Ray's where this cluster is
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # many start at once on few cores
     ray = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder / "ray")}
     (folder / "ray").mkdir()
     raylets = Nodes(initialize_head=True, head_node_args=ray | {"object_store_memory": STORE_BYTES})
@@ -139,7 +159,7 @@ def _clocked(
     cpu = {name: round(after[name] - before.get(name, 0.0), 2) for name in after}
     return Load(
         nodes, trials, searched - start, flushed, lost, sum(cpu.values()), cpu,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, dict(calls),
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, dict(calls), 0.0,
     )  # fmt: skip
 
 
@@ -210,9 +230,11 @@ def _rows(load: Load) -> list[Row]:
 
 
 def draw(loads: list[Load]) -> None:
-    """Draw wall clock and processor time of a trial over the number of nodes."""
+    """Draw wall clock and processor time of a trial over the number of nodes, of searches of the most common length."""
     from matplotlib.figure import Figure
 
+    [(trials, _)] = Counter(load.trials for load in loads).most_common(1)
+    loads = [load for load in loads if load.trials == trials]
     nodes = [load.nodes for load in loads]
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -224,7 +246,12 @@ def draw(loads: list[Load]) -> None:
     ):
         each = [1000 * value / load.trials for value, load in zip(values, loads, strict=True)]
         axes.plot(nodes, each, color=colour, marker="o", label=label)
-    axes.set(xlabel="simulated nodes, one trial at a time on each", ylabel="ms a trial", xticks=nodes)
+    axes.set(
+        xlabel="simulated nodes, one trial at a time on each",
+        ylabel="ms a trial",
+        xticks=nodes,
+    )
+    axes.set_title(f"{trials:,} trials that do nothing", loc="left")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -42,7 +42,7 @@ def content_hash(path: Path) -> str:
     affine = np.round(np.asarray(image.affine, dtype=np.float64), AFFINE_DECIMALS) + 0.0  # no negative zeros
     about = f"{list(voxels.shape)} {affine.tolist()}".encode()
     found = hashlib.sha256(about)
-    found.update(np.ascontiguousarray(voxels + np.float32(0)))
+    found.update(np.ascontiguousarray(voxels + np.float32(0)).data)
     return found.hexdigest()[:32]
 
 

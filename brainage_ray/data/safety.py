@@ -1,19 +1,19 @@
-"""Files that somebody else may have made: they run no code, lead out of no folder and unpack to no more than they are."""
+"""Files that somebody else may have made: no code is run, no folder left, no memory filled."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from brainage_ray.errors import DataError, UnsafeFileError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_VOXELS = 2**30
 """Of a file, 4 GiB as float32: twice the largest scans of a head that were published (0.25 mm)."""
@@ -51,12 +51,14 @@ def map_array(path: Path) -> np.ndarray:
         UnsafeFileError: it holds pickled objects, or is an archive of arrays.
         ValueError, OSError: it is damaged.
     """
+    npy: Any = np.lib.format  # without types before NumPy 2.4
     with path.open("rb") as file:
         start = file.read(len(_ARRAY))
     if start.startswith((b"\x80", b"PK")):
         raise UnsafeFileError(f"{path} is no array but a {'pickle' if start[0] == 0x80 else 'zip archive'}")
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        array: np.ndarray = npy.open_memmap(path, mode="r")
+        return array
     except ValueError as error:
         if "Python objects" not in str(error):
             raise
@@ -70,8 +72,10 @@ def read_parquet(path: Path, **options: Any) -> pd.DataFrame:
         UnsafeFileError: it is far larger in memory than any table about scans.
         ValueError, OSError: it cannot be read.
     """
+    import pyarrow.parquet as pq  # here: not every command reads a table
+
     with pq.ParquetFile(path) as file:
-        names = [field.name for field in file.schema_arrow if pa.types.is_binary(field.type) or _is_text(field.type)]
+        names = [field.name for field in file.schema_arrow if _is_text(field.type)]
     with pq.ParquetFile(path, read_dictionary=names) as file:
         about = file.metadata
         groups = [about.row_group(i) for i in range(about.num_row_groups)]
@@ -112,7 +116,7 @@ def _check_offset(path: Path) -> None:
     """Refuse a NIfTI file whose extensions are so long that reading them fills the memory: nibabel reads them all."""
     if ".nii" not in path.suffixes:
         return
-    with nib.openers.ImageOpener(path) as file:
+    with nib.openers.ImageOpener(str(path)) as file:
         start = file.read(max(_NIFTI))
     for size, kind in _NIFTI.items():
         if start[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and len(start) >= size:
@@ -122,14 +126,16 @@ def _check_offset(path: Path) -> None:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_large_binary(kind))
+    return str(kind) in ("string", "large_string", "binary", "large_binary")
 
 
 def _unfolded_bytes(table: pa.Table) -> int:
     """Return the bytes of a table whose repeated texts are all written out."""
+    import pyarrow.compute as pc
+
     total = int(table.nbytes)
     for chunk in (chunk for column in table.columns for chunk in column.chunks):
-        if pa.types.is_dictionary(chunk.type):
+        if str(chunk.type).startswith("dictionary"):
             total += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
     return total
 

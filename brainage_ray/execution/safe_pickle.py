@@ -10,14 +10,12 @@ from typing import Any
 from brainage_ray.errors import UnsafeFileError
 
 _ARRAYS = {
-    "numpy.ndarray", "numpy.dtype", "numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
-    "numpy._core.numeric._frombuffer", "numpy.random._pickle.__randomstate_ctor",
-    "numpy.random._pickle.__bit_generator_ctor", "numpy.random._mt19937.MT19937",
-}  # fmt: skip
+    f"numpy{name}" for name in (".ndarray", ".dtype", "._core.multiarray._reconstruct", "._core.multiarray.scalar")
+}
 
 
 def read_pickle(content: bytes, classes: Collection[str], name: str) -> Any:
-    """Read a pickle of NumPy arrays and random generators, and of no other classes than those named.
+    """Read a pickle of NumPy arrays, and of no other classes than those named.
 
     Args:
         content: the pickle.
