@@ -7,7 +7,8 @@
     |-- DataError              a scan, a store or a file of data cannot be used
     |   |-- MetadataError      exit code 2: a table or XML about the scans is wrong
     |   |-- LeakageError       exit code 3: a person, an image or a split is where it may not be
-    |   `-- StoreError         a slice store is missing, damaged or of another version
+    |   |-- StoreError         a slice store is missing, damaged or of another version
+    |   `-- UnsafeFileError    a file does what no honest one of its kind does; each is a line in the log too
     |-- WeightsError           weights do not fit the network, or not the checksum
     |-- TrialFailed            a training run ended with NaN or raised
     |-- EngineError            Ray, MLflow or the machine cannot do what is asked
@@ -19,6 +20,10 @@ Each message is one paragraph: what is wrong (file, key or scan, and value), the
 """
 
 from __future__ import annotations
+
+import logging
+
+_LOG = logging.getLogger(__name__)
 
 
 class BrainageError(Exception):
@@ -65,6 +70,18 @@ class LeakageError(DataError):
 
 class StoreError(DataError):
     """A slice store is missing, damaged or written by another version."""
+
+
+class UnsafeFileError(DataError):
+    """A file holds code, names a file outside its folder, or unpacks to far more than it is.
+
+    It is a line in the log as soon as it is made, in each process that hears of it: a command that goes on without the
+    file leaves the line all the same.
+    """
+
+    def __init__(self, problem: str, fix: str = "Do not use it: ask who made it.") -> None:
+        super().__init__(problem, fix)
+        _LOG.warning("Refused: %s", problem)
 
 
 class WeightsError(BrainageError):

@@ -146,7 +146,7 @@ class PreprocessingConfig(FrozenModel):
     is installed. Or a file: a T1, without its skull or with template_mask."""
     template_mask: Path | None = None
     """Brain mask on the grid of a template that is a file; default: what is not 0 in it."""
-    voxel_mm: Annotated[float, Field(gt=0, le=10)] = 2.0
+    voxel_mm: Annotated[float, Field(ge=0.05, le=10)] = 2.0
     """Edge of the isotropic voxels, mm."""
     slice_origin: Literal["grid", "brain_top"] = "grid"
     """What slice_range_mm counts from: upwards from the lowest slice of a template's grid, for scans
@@ -155,7 +155,7 @@ class PreprocessingConfig(FrozenModel):
     """First (included) and last (excluded) slice, mm from slice_origin."""
     slice_step_mm: Annotated[float, Field(gt=0)] = 2.0
     """Distance from slice to slice, mm; a multiple of voxel_mm."""
-    slice_shape: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (96, 96)
+    slice_shape: tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]] = (96, 96)
     """Rows (anterior-posterior) and columns (left-right) after centring the brain and padding, pixels."""
 
     def identity(self) -> dict[str, Any]:

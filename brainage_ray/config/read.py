@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from brainage_ray.config.words import either, requirement, words_in
-from brainage_ray.errors import ConfigError
+from brainage_ray.errors import ConfigError, UnsafeFileError
 
 Model = TypeVar("Model", bound=BaseModel)
 _TEXT_TAG = yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG
@@ -26,6 +26,13 @@ _LONGEST_SHOWN = 200
 """Characters of a value that a message shows."""
 _MOST_NAMED = 3
 """Places that a message names."""
+
+
+_LARGEST_BYTES = 2**23
+"""Of a YAML file; ours have some thousand."""
+_MOST_NODES = 10**6
+"""Values and keys of a YAML file, each counted wherever an alias puts it."""
+_CODE_TAG = "tag:yaml.org,2002:python"
 
 
 class _KeyError(Exception):
@@ -57,9 +64,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: no such file, not text, not YAML, a key that is no text or there twice, or not a mapping.
+        UnsafeFileError: it asks for Python objects, or is or unfolds to more than any experiment.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        data = _load(path)
     except FileNotFoundError:
         raise ConfigError(f"There is no file {path}", _suggest_file(path)) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -75,6 +83,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds {_shown(data)}, not keys and values", "Write `key: value` lines.")
     return data
+
+
+def _load(path: Path) -> Any:
+    with path.open("rb") as file:  # not all of it: it may have no end
+        content = file.read(_LARGEST_BYTES + 1)
+    if len(content) > _LARGEST_BYTES:
+        raise UnsafeFileError(f"{path} has more than {_LARGEST_BYTES >> 20} MiB, which no experiment has")
+    loader = _Loader(content.decode("utf-8"))
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _count(path, node, {}) > _MOST_NODES:
+            problem = f"{path} unfolds its aliases to more than {_MOST_NODES:,} values, as a bomb does"
+            raise UnsafeFileError(problem, "Do not use it, or write the values out.")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(path: Path, node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the nodes below a node, those of an alias each time that it is used; one that holds itself counts once."""
+    if node.tag.startswith(_CODE_TAG):
+        raise UnsafeFileError(f"{path}, line {node.start_mark.line + 1}, asks for a Python object: {node.tag}")
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 1
+        children = [child for item in node.value for child in (item if isinstance(item, tuple) else [item])]
+        known[id(node)] += sum(_count(path, child, known) for child in children)
+    return known[id(node)]
 
 
 def validate(model: type[Model], data: Mapping[str, Any], where: Path | str) -> Model:

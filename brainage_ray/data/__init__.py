@@ -18,6 +18,7 @@ from brainage_ray.data.ledger import PACKED_COMMIT, Ledger, TestLedger, code_ver
 from brainage_ray.data.prepare import PreparedScan, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
 from brainage_ray.data.provenance import PROVENANCE, TrainedOn, read_provenance, trained_on, write_provenance
+from brainage_ray.data.safety import inside, map_array, read_parquet
 from brainage_ray.data.scan import Found, Rejected, Scan
 from brainage_ray.data.splits import (
     SPLITS,
@@ -71,8 +72,10 @@ __all__ = [
     "exclude",
     "excuse",
     "include",
+    "inside",
     "leave_out",
     "make_exclusions",
+    "map_array",
     "nearest_scan",
     "no_space",
     "people_in_two_splits",
@@ -81,6 +84,7 @@ __all__ = [
     "preprocess_scan",
     "read_exclusions",
     "read_ledger",
+    "read_parquet",
     "read_provenance",
     "reasons_to_leave_out",
     "remove_partials",

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from brainage_ray.data.files import no_space, stamp_of
+from brainage_ray.data.safety import open_image
 from brainage_ray.data.scan import Scan
 from brainage_ray.errors import DataError
 
@@ -28,16 +29,21 @@ def content_hash(path: Path) -> str:
 
     Raises:
         DataError: the image cannot be read.
+        UnsafeFileError: it claims or unpacks to more than any scan has.
     """
     try:
-        image = nib.as_closest_canonical(nib.squeeze_image(nib.load(path)))  # type: ignore[no-untyped-call]
+        image = nib.as_closest_canonical(nib.squeeze_image(open_image(path)))  # type: ignore[no-untyped-call]
         voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except DataError:
+        raise
     except Exception as error:  # nibabel, numpy, gzip and zlib raise what they like at a damaged file
         problem = f"{path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
         raise DataError(problem, "Get the file again or leave the scan out.") from error
     affine = np.round(np.asarray(image.affine, dtype=np.float64), AFFINE_DECIMALS) + 0.0  # no negative zeros
     about = f"{list(voxels.shape)} {affine.tolist()}".encode()
-    return hashlib.sha256(about + np.ascontiguousarray(voxels + np.float32(0)).tobytes()).hexdigest()[:32]
+    found = hashlib.sha256(about)
+    found.update(np.ascontiguousarray(voxels + np.float32(0)).data)
+    return found.hexdigest()[:32]
 
 
 def contents_of(scan: Scan) -> tuple[str, ...]:

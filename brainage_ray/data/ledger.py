@@ -17,6 +17,7 @@ import pandas as pd
 
 import brainage_ray
 from brainage_ray.data.files import atomic_write, no_space, printable
+from brainage_ray.data.safety import read_parquet
 from brainage_ray.data.scan import Rejected, Scan
 from brainage_ray.errors import DataError, MetadataError
 
@@ -118,7 +119,7 @@ def read_ledger(path: Path) -> pd.DataFrame:
         DataError: it cannot be read, or a column or a status is not a ledger's.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else read_parquet(path)
     except (OSError, ValueError) as error:  # pandas' and Arrow's own errors are ValueErrors
         problem = f"the ledger {path} cannot be read: {' '.join(str(error).split())}"
         raise DataError(problem, "Delete it and prepare the data again.") from error

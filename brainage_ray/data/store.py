@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from brainage_ray.config import PreprocessingConfig
 from brainage_ray.data.files import sha256_of
 from brainage_ray.data.ledger import TestLedger
+from brainage_ray.data.safety import inside, map_array, read_parquet
 from brainage_ray.data.splits import SPLITS
 from brainage_ray.errors import LeakageError, StoreError
 
@@ -110,6 +111,7 @@ class SliceStore:
         Raises:
             LeakageError: the folder is a test split.
             StoreError: there is none, it is of another version, or a file is missing or of the wrong size.
+            UnsafeFileError: it names a file outside its folder, or a file holds code or far more than it is.
         """
         about = _read_about(folder)
         if about["part"] == SEALED:
@@ -119,7 +121,7 @@ class SliceStore:
     @classmethod
     def _read(cls, folder: Path, about: Mapping[str, Any]) -> SliceStore:
         for name, record in about["files"].items():
-            path = folder / name
+            path = inside(folder, name)
             if not path.is_file() or path.stat().st_size != record["bytes"]:
                 raise StoreError(f"{path} is missing or not {record['bytes']} bytes long", _AGAIN)
         checksums = {name: record["sha256"] for name, record in about["files"].items()}
@@ -130,7 +132,7 @@ class SliceStore:
             kind=about["kind"],
             content_hash=about["content_hash"],
             preprocessing=_preprocessing(about, folder),
-            manifest=pd.read_parquet(folder / MANIFEST_FILE),
+            manifest=_manifest(folder / MANIFEST_FILE),
             checksums=checksums,
         )
 
@@ -161,6 +163,7 @@ class SliceStore:
         scans = self.manifest[self.manifest["split"] == name].reset_index(drop=True)
         images = tuple(self._arrays(name, "slices"))
         empty = np.zeros((0, *self.preprocessing.slice_shape), np.float16)
+        _check_counts(self.folder / MANIFEST_FILE, scans["n_slices"], sum(map(len, images)))
         if self.kind == "segmentation":
             labels = tuple(self._arrays(name, "labels")) or (empty.astype(np.uint8),)
             empty = np.zeros((0, 4, *self.preprocessing.slice_shape), np.float16)
@@ -177,7 +180,10 @@ class SliceStore:
     def _arrays(self, split: str, name: str) -> Iterator[np.ndarray]:
         for file in sorted(self.checksums):
             if file.startswith(f"{split}/{name}-"):
-                yield np.load(self.folder / file, mmap_mode="r")
+                try:
+                    yield map_array(self.folder / file)
+                except (ValueError, OSError) as error:
+                    raise StoreError(f"{self.folder / file} cannot be read: {error}", _AGAIN) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +268,23 @@ def _check_about(path: Path, about: Mapping[str, Any]) -> None:
         raise StoreError(f"{path} does not say which files there are", _AGAIN)
     if about["kind"] not in ("age", "segmentation") or not isinstance(about["content_hash"], str):
         raise StoreError(f"{path} has the kind {about['kind']!r}, content {about['content_hash']!r}", _AGAIN)
+
+
+def _manifest(path: Path) -> pd.DataFrame:
+    try:
+        found = read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{path} cannot be read: {error}", _AGAIN) from error
+    if missing := {"person", "age_years", "split", "n_slices"} - set(found.columns):
+        raise StoreError(f"{path} has no column {', '.join(sorted(missing))}", _AGAIN)
+    return found
+
+
+def _check_counts(path: Path, n_slices: pd.Series, there: int) -> None:
+    """Refuse counts that the arrays do not have: each scan's slices are counted out from them."""
+    whole = pd.api.types.is_integer_dtype(n_slices)
+    if len(n_slices) and not (whole and n_slices.min() >= 0 and sum(map(int, n_slices)) == there):
+        raise StoreError(f"{path} counts other slices than the {there} that there are", _AGAIN)
 
 
 def _preprocessing(about: Mapping[str, Any], folder: Path) -> PreprocessingConfig:

@@ -18,6 +18,7 @@ from brainage_ray.config.base import digest
 from brainage_ray.data.files import atomic_folder, sha256_of, write_array
 from brainage_ray.data.prepare import PreparedScan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION
+from brainage_ray.data.safety import map_array
 from brainage_ray.data.scan import Scan
 from brainage_ray.data.splits import SPLITS
 from brainage_ray.data.store import (
@@ -148,7 +149,7 @@ def _load(path: Path | None, prepared: PreparedScan, shape: tuple[int, ...]) -> 
         raise DataError(f"the prepared scan {prepared.key} has no labels", "It belongs in a store of kind age.")
     again = "Delete it and prepare the data again."
     try:
-        array = np.load(path)
+        array = map_array(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}", again) from error
     if array.shape != (prepared.n_slices, *shape):

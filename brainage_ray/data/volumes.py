@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from brainage_ray.data.safety import open_image
 from brainage_ray.data.scan import Scan
 from brainage_ray.errors import DataError
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 """Order of the channels of a segmentation scan."""
-
-MOST_VOXELS = 2**31
-"""Of a file, 8 GiB: some hundred times as many as common scans have."""
 
 _CLASS_OF_LABEL = {0: 0, 1: 1, 2: 2, 3: 3, 4: 3}
 _UNREADABLE = (
@@ -90,11 +86,11 @@ def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: it is missing, damaged, not three-dimensional, not finite, of colours or complex numbers, or
             without an orientation.
+        UnsafeFileError: it claims or unpacks to more than any scan has.
     """
     try:
-        image = nib.load(path)
+        image = open_image(path)
         _check_orientation(path, image)
-        _check_size(path, image)
         image = nib.squeeze_image(image)  # type: ignore[no-untyped-call]
         _check_header(path, image)
         image = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
@@ -122,13 +118,6 @@ def _check_orientation(path: Path, image: nib.filebasedimages.FileBasedImage) ->
         raise DataError(f"{path} has no orientation: it is no NIfTI or MGH file, but nibabel's {kind}", fix)
     if isinstance(image, nib.Nifti1Pair) and not image.header["sform_code"] and not image.header["qform_code"]:
         raise DataError(f"{path} has no orientation: its sform_code and qform_code are 0", fix)
-
-
-def _check_size(path: Path, image: Any) -> None:
-    """Refuse a damaged header before anything is read by it."""
-    if math.prod(image.shape) > MOST_VOXELS:
-        problem = f"{path} claims {' x '.join(map(str, image.shape))} voxels, more than any scan has"
-        raise DataError(problem, "The file is damaged; get it again or leave the scan out.")
 
 
 def _check_header(path: Path, image: nib.spatialimages.SpatialImage) -> None:

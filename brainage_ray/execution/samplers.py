@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler,
 from optuna.trial import FrozenTrial, TrialState
 
 from brainage_ray.config.search import SearchConfig
+from brainage_ray.execution.safe_pickle import read_pickle
 
 PLACE = "place"
 """Name of the attribute of an Optuna trial that says which place of the study it fills."""
@@ -22,6 +23,7 @@ REDUCTION = 2
 STARTUP_TRIALS = 10
 """Trials that are drawn at random before tpe, gp and cmaes learn from what came of them; Optuna's own number."""
 _POPULATION = (8, 50)
+_CMA = {"cmaes._cma.CMA"}
 
 
 def make_sampler(search: SearchConfig, place: int, fixed: Mapping[str, Any] | None) -> BaseSampler:
@@ -63,6 +65,15 @@ class _CmaEs(CmaEsSampler):  # type: ignore[misc]
     """Draws by a trial's place, where Optuna's own goes by its number, which a trial that was cut off moves on."""
 
     place = 0
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        """Read the optimizer that Optuna pickles into the study, where whoever writes the study could put code."""
+        for trial in reversed(completed_trials):
+            names = [name for name in trial.system_attrs if name.startswith(self._attr_key_optimizer)]
+            if names:
+                text = self._concat_optimizer_attrs({name: trial.system_attrs[name] for name in names})
+                return read_pickle(bytes.fromhex(text), _CMA, f"trial {trial.number} of the study")
+        return None
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

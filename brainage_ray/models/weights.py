@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import pickle
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 from uuid import uuid4
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from brainage_ray.errors import NoSpaceError, WeightsError
+from brainage_ray.errors import NoSpaceError, UnsafeFileError, WeightsError
+from brainage_ray.models.torch_file import UNREADABLE, load_torch
 from brainage_ray.models.transfer import check_fit
 
 TIMEOUT_S = 60.0
 """Longest silence of a server before a download is given up, seconds."""
+MOST_BYTES = 2**33
+"""Of a download: the largest network that can be built has a tenth of that."""
+_PART_BYTES = 2**20
 
 
 def save_state(module: nn.Module, path: Path) -> str:
@@ -77,7 +77,8 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         sha256: checksum of the file, or its first digits, 8 at least; None skips the check.
 
     Raises:
-        WeightsError: the file is missing, has another checksum, is damaged, holds code or no weights.
+        WeightsError: the file is missing, has another checksum, is damaged or holds no weights.
+        UnsafeFileError: it holds code, or unpacks to more than it is.
     """
     if not path.is_file():
         raise WeightsError(f"there are no weights at {path}", "Give the path of an existing file.")
@@ -100,6 +101,7 @@ def fetch_weights(uri: str, sha256: str, cache: Path) -> Path:
 
     Raises:
         WeightsError: the file is missing, cannot be downloaded or has another checksum.
+        UnsafeFileError: the server sends without an end.
         NoSpaceError: the disk is full.
     """
     if "://" not in uri:
@@ -122,7 +124,10 @@ def fetch_weights(uri: str, sha256: str, cache: Path) -> Path:
 def _download(uri: str, part: Path) -> None:
     try:
         with urlopen(uri, timeout=TIMEOUT_S) as response, part.open("wb") as file:
-            shutil.copyfileobj(response, file)
+            while part_of_it := response.read(_PART_BYTES):
+                file.write(part_of_it)
+                if file.tell() > MOST_BYTES:
+                    raise UnsafeFileError(f"{uri} sends more than {MOST_BYTES >> 30} GiB, as no weights have")
     except (OSError, HTTPException) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
@@ -141,13 +146,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds something else than weights, and Python code in a file is not run",
-            "Save its state_dict alone with torch.save, or as safetensors.",
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError) as error:
+        content = load_torch(path)
+    except UNREADABLE as error:
         raise WeightsError(f"{path} cannot be read as a PyTorch file: {error}", "Fetch or write it again.") from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not all(

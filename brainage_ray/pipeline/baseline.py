@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainage_ray.config.base import digest
-from brainage_ray.data import POSITION_UNIT_MM, StoredSplit, TestLedger
+from brainage_ray.data import POSITION_UNIT_MM, StoredSplit, TestLedger, read_parquet
 from brainage_ray.evaluation.metrics import mean_absolute_error
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.evaluation.ridge import RidgeResult, fit_ridge, slice_features
@@ -30,7 +30,7 @@ def evaluate_ridge(session: Session, prepared: Prepared) -> RidgeResult:
     file = ridge_file(session, prepared)
     if not file.is_file():
         write_table(file, _predict(session, prepared))
-    table = pd.read_parquet(file)
+    table = read_parquet(file)
     evaluation = session.experiment.evaluation
     scans = baseline_scans(table) if evaluation.one_scan_per_subject == "baseline" else table
     counted = scans[scans["diagnosis"].isin(session.experiment.training.diagnoses)]

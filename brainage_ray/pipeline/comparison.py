@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ValidationError
 
+from brainage_ray.data import read_parquet
 from brainage_ray.errors import ConfigError, DataError
 from brainage_ray.evaluation.arms import compare_arms
 from brainage_ray.evaluation.comparisons import adjust_p
@@ -135,7 +135,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _counted(path: Path, summary: Summary, config: Mapping[str, Any]) -> ScanPredictions:
     """Return the predictions of the scans that count for the MAE."""
     try:
-        table = pivot_predictions(pd.read_parquet(path), config["evaluation"]["one_scan_per_subject"])
+        table = pivot_predictions(read_parquet(path), config["evaluation"]["one_scan_per_subject"])
     except DataError as error:
         raise DataError(f"{path}: {error.problem}", error.fix) from None
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from brainage_ray.config.base import digest
 from brainage_ray.config.run import TRAINING_VERSION
-from brainage_ray.data import POSITION_UNIT_MM, SealedTest, StoredSplit, TestLedger, atomic_write
+from brainage_ray.data import POSITION_UNIT_MM, SealedTest, StoredSplit, TestLedger, atomic_write, read_parquet
 from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.deltas import brain_age_delta
 from brainage_ray.evaluation.predictions import COLUMNS
@@ -51,7 +51,7 @@ def read_evaluation(
         The predictions (one row per arm, seed and test scan, whatever its diagnosis; columns of
         evaluation.COLUMNS), and their summary.
     """
-    tables = [_label(pd.read_parquet(prediction_file(session, prepared, model)), model) for model in models]
+    tables = [_label(read_parquet(prediction_file(session, prepared, model)), model) for model in models]
     predictions = pd.concat(tables, ignore_index=True)
     experiment = session.experiment
     summary = summarise(

@@ -12,7 +12,7 @@ from brainage_ray.config import ImportedWeights
 from brainage_ray.config.base import digest
 from brainage_ray.config.run import InitialWeights
 from brainage_ray.data import TrainedOn, atomic_write, read_provenance, sha256_of, write_provenance
-from brainage_ray.errors import ConfigError, WeightsError
+from brainage_ray.errors import ConfigError, UnsafeFileError, WeightsError
 from brainage_ray.models import build_backbone, fetch_weights, load_encoder, read_weights, save_state
 from brainage_ray.pipeline.chains import Node, chains
 from brainage_ray.pipeline.session import Session
@@ -44,7 +44,7 @@ def check_local_weights(session: Session) -> None:
             continue
         try:
             fetch_weights(config.uri, config.sha256, session.cache / DOWNLOADS)
-        except WeightsError as error:
+        except (WeightsError, UnsafeFileError) as error:
             raise ConfigError(f"pretraining.{node.chain[-1]}: {error.problem}", error.fix) from None
 
 

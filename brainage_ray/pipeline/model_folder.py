@@ -16,6 +16,7 @@ from brainage_ray.config.read import validate
 from brainage_ray.data import (
     TrainedOn,
     atomic_write,
+    inside,
     read_provenance,
     sha256_of,
     trained_on,
@@ -101,20 +102,21 @@ def read_model_folder(folder: Path) -> ModelFolder:
     Raises:
         ConfigError: the folder is no model folder, or its model.json is of another version.
         WeightsError: a file is missing or its checksum is another.
+        UnsafeFileError: a file is a link out of the folder.
     """
-    path = folder / MODEL_FILE
+    path = inside(folder, MODEL_FILE)
     if not path.is_file():
         raise ConfigError(f"There is no model in {folder}", "Fill it with: brainage pull EXPERIMENT/ARM --to FOLDER.")
     try:
         data = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}", "Pull the model again.") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise ConfigError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}", "Pull it again.")
     described = validate(ModelFolder, data, path)
     for member in described.members:
-        file = folder / member.file
+        file = inside(folder, member.file)
         if not file.is_file() or sha256_of(file) != member.sha256:
             raise WeightsError(f"{file} is missing or is not the file that {MODEL_FILE} names", "Pull it again.")
     return described

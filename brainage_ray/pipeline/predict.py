@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainage_ray.data import POSITION_UNIT_MM, PreparedScan, Scan, StoredSplit, prepare_scan
+from brainage_ray.data import POSITION_UNIT_MM, PreparedScan, Scan, StoredSplit, map_array, prepare_scan
 from brainage_ray.errors import BrainageError, DataError
 from brainage_ray.pipeline.model_folder import ModelFolder, fitted_models, read_model_folder
 
@@ -82,7 +82,7 @@ def _split(scans: Sequence[PreparedScan]) -> StoredSplit:
     positions = [np.asarray(scan.positions_mm, np.float32) / POSITION_UNIT_MM for scan in scans]
     return StoredSplit(
         scans=pd.DataFrame({"age_years": np.full(len(scans), np.nan)}),
-        shards=tuple(np.load(scan.images, mmap_mode="r") for scan in scans),
+        shards=tuple(map_array(scan.images) for scan in scans),
         label_shards=(),
         slice_scan=np.repeat(np.arange(len(scans)), [scan.n_slices for scan in scans]),
         slice_position=np.concatenate(positions),

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from brainage_ray.data import PROVENANCE
+from brainage_ray.data import PROVENANCE, inside
 from brainage_ray.errors import ConfigError, EngineError
 from brainage_ray.pipeline.model_folder import MODEL_FILE, ModelFolder, read_model_folder
 from brainage_ray.pipeline.results import MODELS, RESULTS
@@ -27,6 +27,7 @@ def pull(name: str, to: Path, workspace: Path, tracking: str | None = None) -> M
     Raises:
         ConfigError: no such experiment or arm has models here, or the folder holds other things.
         WeightsError: what came is not what was stored.
+        UnsafeFileError: a name or a link leads out of the folder of the models.
     """
     experiment, _, arm = name.partition("/")
     arm = arm or _champion(experiment, workspace)
@@ -55,7 +56,7 @@ def install_models(to: Path, fetch: Callable[[Path], None]) -> ModelFolder:
         to.mkdir(parents=True, exist_ok=True)
         for old in [*to.glob("*.safetensors"), *to.glob(MODEL_FILE), *to.glob(PROVENANCE)]:
             old.unlink()
-        known = [fresh / PROVENANCE] if (fresh / PROVENANCE).is_file() else []  # older models have none
+        known = [inside(fresh, PROVENANCE)] if (fresh / PROVENANCE).is_file() else []  # older models have none
         for file in [*(fresh / member.file for member in described.members), *known, fresh / MODEL_FILE]:
             file.replace(to / file.name)
     return described
@@ -63,14 +64,14 @@ def install_models(to: Path, fetch: Callable[[Path], None]) -> ModelFolder:
 
 def _fetch(workspace: Path, experiment: str, arm: str, to: Path, tracking: str | None) -> None:
     """Copy from MLflow's artifacts, or where it has none from the experiment's own folder."""
-    here = workspace / experiment / MODELS / arm
+    here = inside(workspace / experiment / MODELS, arm)  # a name that results.json may have given
     try:
         download_models(workspace, experiment, arm, to, tracking)
     except EngineError as error:
         if not (here / MODEL_FILE).is_file():
             problem = f"There are no models of {experiment}/{arm} in {workspace}"
             raise ConfigError(problem, _known(workspace, experiment) or error.fix) from None
-        shutil.copytree(here, to, dirs_exist_ok=True)
+        shutil.copytree(here, to, dirs_exist_ok=True, symlinks=True)  # as links: who reads them refuses
 
 
 def _known(workspace: Path, experiment: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from brainage_ray.data import read_parquet
 from brainage_ray.evaluation.analysis import Analysis, Beside, analyse
 from brainage_ray.evaluation.arm_analysis import How, Predicted
 from brainage_ray.evaluation.predictions import baseline_scans
@@ -57,7 +58,7 @@ def _read_slices(
 ) -> tuple[SliceAnalysis | None, UncertaintyAnalysis]:
     """Analyse the slices of the healthy test scans that count, None where there are none, and of all test scans."""
     models = [model for model in results.models if model.arm == arm]
-    tables = [pd.read_parquet(prediction_file(session, results.prepared, model)) for model in models]
+    tables = [read_parquet(prediction_file(session, results.prepared, model)) for model in models]
     evaluation, healthy = session.experiment.evaluation, session.experiment.training.diagnoses
     scans = tables[0]
     counted = scans["diagnosis"].isin(healthy)

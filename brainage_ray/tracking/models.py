@@ -103,7 +103,7 @@ def download_models(workspace: Path, experiment: str, arm: str, to: Path, uri: s
     to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to) as half_way:
         if here is not None:
-            shutil.copytree(here, half_way, dirs_exist_ok=True)
+            shutil.copytree(here, half_way, dirs_exist_ok=True, symlinks=True)  # as links: who reads them refuses
         came = Path(half_way) if here else Path(client.download_artifacts(run.info.run_id, name, half_way))
         return sorted(file.replace(to / file.name) for file in came.iterdir())
 

@@ -9,7 +9,6 @@ the names of `models.build_age_model`, into which `models.load_state` reads them
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,15 @@ from torch import nn
 
 from brainage_ray.config.run import BEST, CHECKPOINT, FitResult, TrainingRun
 from brainage_ray.data.files import atomic_write
-from brainage_ray.errors import WeightsError
+from brainage_ray.data.safety import map_array
+from brainage_ray.errors import UnsafeFileError, WeightsError
 from brainage_ray.models import save_state, save_tensors
+from brainage_ray.models.torch_file import UNREADABLE, load_torch
 
 RESULT = "result.json"
 WEIGHTS = "model.safetensors"
 ENCODER = "encoder.safetensors"
 SLICE_YEARS = "validation_slices.npy"
-_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError)
 
 
 def write_checkpoint(run: TrainingRun, state: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ def keep_best(run: TrainingRun, epoch: int) -> None:
     Raises:
         NoSpaceError: the disk is full.
     """
-    state = torch.load(run.folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
+    state = load_torch(run.folder / CHECKPOINT, mmap=True)
     if state["key"] == run.key and len(state["curve"]) == epoch:
         save_tensors(state["model"], run.folder / BEST)
 
@@ -64,6 +64,7 @@ def read_checkpoint(run: TrainingRun) -> dict[str, Any] | None:
 
     Raises:
         WeightsError: the file is damaged.
+        UnsafeFileError: it holds code, or unpacks to more than it is.
     """
     state = _read_state(run.folder / CHECKPOINT)
     if state is not None and state.get("key") == run.key:
@@ -77,9 +78,9 @@ def trained_epochs(run: TrainingRun) -> int:
     if fit is not None:
         return len(fit.curve)
     try:
-        state = torch.load(run.folder / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
+        state = load_torch(run.folder / CHECKPOINT, mmap=True)
         return len(state["curve"]) if state["key"] == run.key else 0
-    except (OSError, *_DAMAGED):  # there is none; or who goes on with it will say what is wrong
+    except (OSError, UnsafeFileError, *UNREADABLE):  # there is none; or who goes on with it will say what is wrong
         return 0
 
 
@@ -87,8 +88,8 @@ def _read_state(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+        state: dict[str, Any] = load_torch(path)
+    except UNREADABLE as error:
         raise WeightsError(f"{path} is damaged: {error}", "Delete it to train from the start.") from error
     return state
 
@@ -135,7 +136,7 @@ def read_slice_years(run: TrainingRun, epoch: int) -> NDArray[np.float32] | None
     The slices are those of `selection.select_scans(run, [run.validation_split])`. None where the run left none.
     """
     path = run.folder / SLICE_YEARS
-    return np.load(path, mmap_mode="r")[epoch - 1].copy() if path.is_file() else None
+    return map_array(path)[epoch - 1].copy() if path.is_file() else None
 
 
 def read_result(run: TrainingRun) -> FitResult | None:

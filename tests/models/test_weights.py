@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from brainage_ray.config import ResNetConfig, UNetConfig
-from brainage_ray.errors import NoSpaceError, WeightsError
+from brainage_ray.errors import NoSpaceError, UnsafeFileError, WeightsError
 from brainage_ray.models import (
     build_backbone,
     fetch_weights,
@@ -124,7 +124,7 @@ class Harmful:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     path, trace = tmp_path / "model.pth", tmp_path / "trace"
     torch.save({"weight": torch.ones(1), "x": Harmful(trace)}, path)
-    with pytest.raises(WeightsError, match=r"model.pth holds something else than weights.*not run.*state_dict alone"):
+    with pytest.raises(UnsafeFileError, match=r"model.pth is more than weights: .*not run.*state_dict alone"):
         read_weights(path)
     assert not trace.exists()
 
@@ -132,7 +132,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path):
 def test_a_pickled_network_is_refused(tmp_path):
     path = tmp_path / "model.pth"
     torch.save(nn.Linear(2, 2), path)
-    with pytest.raises(WeightsError, match="holds something else than weights"):
+    with pytest.raises(UnsafeFileError, match=r"calls for torch.nn.modules.linear.Linear, which is not run"):
         read_weights(path)
 
 

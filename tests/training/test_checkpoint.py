@@ -11,7 +11,7 @@ from training_stores import make_run
 
 from brainage_ray.config import FitResult, TrainingRun
 from brainage_ray.data import SliceStore, files
-from brainage_ray.errors import NoSpaceError, WeightsError
+from brainage_ray.errors import NoSpaceError, UnsafeFileError, WeightsError
 from brainage_ray.models import read_weights
 from brainage_ray.training.checkpoint import (
     read_checkpoint,
@@ -77,7 +77,7 @@ def test_a_damaged_checkpoint_says_what_to_delete(run: TrainingRun):
 def test_code_in_a_checkpoint_is_not_run(run: TrainingRun):
     run.folder.mkdir()
     torch.save({"key": run.key, "harm": print}, run.folder / "checkpoint.pt")
-    with pytest.raises(WeightsError, match="damaged"):
+    with pytest.raises(UnsafeFileError, match=r"checkpoint.pt is more than weights: it calls for .*print"):
         read_checkpoint(run)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from brainage_ray.config.read import nearest
+from brainage_ray.data.safety import read_parquet
 from brainage_ray.errors import MetadataError
 
 PARQUET = (".parquet", ".pq")
@@ -113,7 +114,7 @@ def _reading(path: Path, setting: str) -> Iterator[None]:
 
 
 def _parquet(path: Path, layout: Layout) -> Iterator[Row]:
-    table = pd.read_parquet(path, dtype_backend="pyarrow")
+    table = read_parquet(path, dtype_backend="pyarrow")
     names = [str(name) for name in table.columns]
     _check_columns(path, names, layout)
     for number, values in enumerate(table.itertuples(index=False, name=None), start=1):
@@ -131,6 +132,7 @@ def _text(path: Path, layout: Layout) -> Iterator[Row]:
     """Yield the rows; where a quote is opened and not closed, its line is at fault and the next is read on its own."""
     lines = list(io.StringIO(_decode(path.read_bytes(), layout.encoding), newline=""))
     names: list[str] = []
+    gaps: dict[str, str] = {}
     end = 0
     while end < len(lines):
         start, (values, end) = end, _record(lines, end, layout.separator)
@@ -141,6 +143,8 @@ def _text(path: Path, layout: Layout) -> Iterator[Row]:
             if end == start:
                 raise ValueError("its first line opens a quote and does not close it")
             _check_columns(path, names, layout)
+            # not of all names: a wide head over many short rows would fill the memory
+            gaps = {name: "" for name in names if name in (*layout.required, *layout.optional)}
             continue
         fault = "" if len(values) == len(names) else f"has {len(values)} values for {len(names)} columns"
         swallowed = end > start + 1 and bool(fault or _broken(dict(zip(names, values, strict=False)), layout))
@@ -148,7 +152,7 @@ def _text(path: Path, layout: Layout) -> Iterator[Row]:
             values, end = [value.strip() for value in lines[start].split(layout.separator)], start + 1
             fault = "opens a quote and does not close it"
         where = f"{path}, line {end}"
-        known = dict.fromkeys(names, "") | dict(zip(names, values, strict=False))
+        known = gaps | dict(zip(names, values, strict=False))
         yield Row(where, end, known, f"{where} {fault}" if fault else "")
     if not names:
         columns = f": {layout.separator.join(layout.required)}" if layout.required else ""
