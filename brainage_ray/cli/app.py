@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Storage, Tracking, Workspace
+from brainage_ray.cli.places import looked_into
 from brainage_ray.cli.qc import qc
 from brainage_ray.cli.services import services
 
@@ -166,7 +167,8 @@ def audit(
     """
     from brainage_ray.cli.audit import audit as audit_verb
 
-    raise typer.Exit(audit_verb(experiment, set_ or [], workspace, json_file))
+    with looked_into(workspace) as folder:
+        raise typer.Exit(audit_verb(experiment, set_ or [], folder, json_file))
 
 
 @app.command(rich_help_panel="Experiments")
@@ -188,7 +190,8 @@ def compare(
     """
     from brainage_ray.cli.compare import compare_runs
 
-    compare_runs(runs, workspace.absolute(), out)
+    with looked_into(workspace) as folder:
+        compare_runs(runs, folder.absolute(), out)
 
 
 @app.command(rich_help_panel="Experiments")
@@ -210,12 +213,14 @@ def ui(
     if optuna:
         from brainage_ray.cli.dashboard import show_dashboard
 
-        show_dashboard(workspace, storage, host, port)
+        with looked_into(workspace) as folder:
+            show_dashboard(folder, storage, host, port)
         return
     from brainage_ray.tracking import serve_ui
 
     typer.echo(f"MLflow on http://{host}:{port} (Ctrl-C ends it)")
-    raise typer.Exit(serve_ui(workspace, host, port))
+    with looked_into(workspace) as folder:
+        raise typer.Exit(serve_ui(folder, host, port))
 
 
 @app.command(rich_help_panel="Models")
@@ -235,7 +240,8 @@ def pull(
     """
     from brainage_ray.cli.models import pull_model
 
-    pull_model(model, to, workspace, tracking)
+    with looked_into(workspace) as folder:
+        pull_model(model, to, folder, tracking)
 
 
 @app.command(rich_help_panel="Models")
