@@ -40,7 +40,7 @@ class Entry:
     """An object, as the index knows it."""
 
     sha256: tuple[str, ...]
-    """What it may have: one; or while it goes up two, that of the object before it first."""
+    """What it may have: one; or while it goes up also that of the object before it."""
     bytes: int
     mtime_ns: int
     """When the file was changed, ns since 1970: it is given this time where it is brought to."""
@@ -162,7 +162,7 @@ class Mirror:
     def _send(self, copies: Mapping[str, _Copy]) -> None:
         before = dict(self.entries)
         for name, copy in copies.items():
-            old = before[name].sha256[-1:] if name in before else ()
+            old = before[name].sha256 if name in before else ()
             self.entries[name] = Entry((*old, copy.sha256), copy.bytes, copy.mtime_ns)
         try:
             self._write_index()
