@@ -63,7 +63,7 @@ def run_experiment(
 
     Args:
         experiment: as `load_experiment` returns it.
-        workspace: folder for everything that is made.
+        workspace: folder for everything that is made, or the URI of one.
         address: of a Ray cluster; None for one on this machine.
         until: last stage to run: prepare, pretrain, search, refit, evaluate or report.
 
@@ -77,7 +77,9 @@ def run_experiment(
     >>> sorted(result.validation_mae) == sorted(load_experiment("experiment.yaml").arms)
     True
     """
-    return pipeline.run_experiment(experiment, Path(workspace).absolute(), address, until)
+    return pipeline.run_experiment(
+        experiment, workspace if isinstance(workspace, str) else Path(workspace), address, until
+    )
 
 
 def load_model(where: AnyPath, workspace: AnyPath = "runs") -> Model:

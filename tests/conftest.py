@@ -17,6 +17,7 @@ from brainage_ray.execution import Cluster
 
 sys.path.append(str(Path(__file__).parent))
 
+from object_store import ObjectStore, running_object_store
 from postgres import Postgres, programs, running_postgres
 
 # Hypothesis' deadline is a clock, and clocks fail on busy machines. In CI its examples are the same every time.
@@ -79,3 +80,11 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("needs PostgreSQL (initdb is neither on the PATH nor in /usr/lib/postgresql)")
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory) -> Iterator[ObjectStore]:
+    """An S3 server, one for all tests of a session; a test that asks for it is skipped where moto is not installed."""
+    pytest.importorskip("moto")
+    with running_object_store(tmp_path_factory.mktemp("s3")) as store:
+        yield store

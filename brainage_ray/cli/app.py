@@ -10,6 +10,7 @@ import typer
 from brainage_ray.cli.check_verbs import audit, doctor
 from brainage_ray.cli.model_verbs import phantom, predict, pull
 from brainage_ray.cli.options import RUNS, Address, ClusterFile, ExperimentFile, Overrides, Storage, Tracking, Workspace
+from brainage_ray.cli.places import looked_into
 from brainage_ray.cli.qc import qc
 from brainage_ray.cli.services import services
 from brainage_ray.errors import ConfigError
@@ -226,7 +227,8 @@ def compare(
     """
     from brainage_ray.cli.compare import compare_runs
 
-    compare_runs(runs, workspace.absolute(), out)
+    with looked_into(workspace) as folder:
+        compare_runs(runs, folder.absolute(), out)
 
 
 @app.command(rich_help_panel="Experiments")
@@ -259,11 +261,13 @@ def ui(
     if optuna:
         from brainage_ray.cli.dashboard import show_dashboard
 
-        show_dashboard(workspace, storage, host, port)
+        with looked_into(workspace) as folder:
+            show_dashboard(folder, storage, host, port)
         return
     from brainage_ray.tracking import serve_ui
 
-    raise typer.Exit(serve_ui(workspace, host, port, typer.echo))
+    with looked_into(workspace) as folder:
+        raise typer.Exit(serve_ui(folder, host, port, typer.echo))
 
 
 @app.callback(invoke_without_command=True)

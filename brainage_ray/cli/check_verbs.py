@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from brainage_ray.cli.options import RUNS, Address, ClusterFile, ExperimentFile, Overrides, Workspace
+from brainage_ray.cli.places import looked_into
 
 
 def audit(
@@ -30,7 +31,8 @@ def audit(
     """
     from brainage_ray.cli.audit import audit as audit_verb
 
-    raise typer.Exit(audit_verb(experiment, set_ or [], workspace, json_file))
+    with looked_into(workspace) as folder:
+        raise typer.Exit(audit_verb(experiment, set_ or [], folder, json_file))
 
 
 def doctor(

@@ -182,6 +182,11 @@ def workspace_there(place: Place) -> PurePosixPath:
             raise ConfigError(problem, "Leave it out; docs/services.md says which those are.")
     if place.workspace == RUNS:
         return WORKSPACE
+    if not isinstance(place.workspace, Path):
+        problem = f"--workspace {place.workspace} is no folder of the head"
+        raise ConfigError(
+            problem, f"Leave out --cluster, which such a workspace needs not; or leave it out for {WORKSPACE}."
+        )
     if not place.workspace.is_absolute():
         problem = f"--workspace {place.workspace} is no absolute path, and --cluster has it on the head"
         raise ConfigError(problem, f"Write one, or leave it out for {WORKSPACE}.")

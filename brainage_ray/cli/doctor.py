@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from brainage_ray.cli.places import Where
 from brainage_ray.cli.tables import say
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "warning": "yellow", "wrong": "red", "not checked": "dim"}
 
 
-def show_checks(workspace: Path, address: str | None, cluster: Path | None, *, gpu: bool, as_json: bool) -> int:
+def show_checks(workspace: Where, address: str | None, cluster: Path | None, *, gpu: bool, as_json: bool) -> int:
     """Check this machine or a cluster, print the checklist, and return the exit code: 1 where something is wrong.
 
     Raises:
@@ -39,7 +40,10 @@ def show_checks(workspace: Path, address: str | None, cluster: Path | None, *, g
     from brainage_ray.pipeline import examine
 
     with console.status("Asking the nodes" if address else "Starting Ray for the while"):
-        return _print(examine(workspace.absolute(), address, gpu=gpu), as_json=as_json)
+        return _print(
+            examine(workspace.absolute() if isinstance(workspace, Path) else workspace, address, gpu=gpu),
+            as_json=as_json,
+        )
 
 
 def _print(checks: Sequence[Check], *, as_json: bool) -> int:

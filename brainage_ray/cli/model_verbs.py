@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from brainage_ray.cli.options import RUNS, ClusterFile, Tracking, Workspace
+from brainage_ray.cli.places import looked_into
 
 
 def pull(
@@ -35,7 +36,8 @@ def pull(
         return
     from brainage_ray.cli.models import pull_model
 
-    pull_model(model, to, workspace, tracking)
+    with looked_into(workspace) as folder:
+        pull_model(model, to, folder, tracking)
 
 
 def predict(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from brainage_ray.cli.places import parse_where
 
 STORAGE = "BRAINAGE_STORAGE"
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -15,7 +17,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a value of the file; may be given many times."),
 ]
-Workspace = Annotated[Path, typer.Option(help="Folder for runs, stores, models and mlflow.db.")]
+Workspace = Annotated[
+    Any,
+    typer.Option(
+        parser=parse_where,
+        metavar="FOLDER|URI",
+        help="Folder for runs, stores, models and mlflow.db; or s3://BUCKET/PATH, gs://BUCKET/PATH, file:///PATH, "
+        "which is mirrored from a folder of this machine.",
+    ),
+]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to use (auto, host:port); default: a local one.")]
 Storage = Annotated[
     str | None,

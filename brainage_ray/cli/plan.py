@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from brainage_ray.cli.places import looked_into
 from brainage_ray.cli.run import Place
 from brainage_ray.cli.tables import headline, plan_table, say, status_table
 from brainage_ray.config import Experiment, load_experiment
@@ -26,8 +27,8 @@ def show_plan(path: Path, overrides: Sequence[str], place: Place, until: str) ->
         check_first_trials(experiment)
     console = Console()
     console.print(headline(experiment))
-    with console.status("measuring a training step of each network"):
-        plan = make_plan(experiment, place.workspace, until)
+    with looked_into(place.workspace) as folder, console.status("measuring a training step of each network"):
+        plan = make_plan(experiment, folder, until)
     counts = ", ".join(f"{split} {count}" for split, count in plan.counts.scans.items())
     say(console, f"Healthy scans: {counts}. Segmentation cases: {plan.counts.cases}.")
     console.print(plan_table(plan))
@@ -44,7 +45,7 @@ def show_status(path: Path, overrides: Sequence[str], place: Place) -> None:
     if rows:
         console.print(status_table(experiment.name, rows))
     else:
-        where = place.workspace.absolute()
+        where = place.workspace.absolute() if isinstance(place.workspace, Path) else place.workspace
         say(console, f"{experiment.name} has not begun in {where}: nothing of it is there.")
 
 
@@ -52,6 +53,6 @@ def _rows(experiment: Experiment, place: Place) -> list[StatusRow]:
     """Return how far each stage is; none where the experiment has not begun."""
     from brainage_ray.pipeline import read_status
 
-    workspace = place.workspace.absolute()
-    begun = (workspace / experiment.name).is_dir()
-    return read_status(experiment, workspace, place.storage or None) if begun else []
+    with looked_into(place.workspace) as folder:
+        begun = (folder / experiment.name).is_dir()
+        return read_status(experiment, folder.absolute(), place.storage or None) if begun else []

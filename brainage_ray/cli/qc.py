@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from brainage_ray.cli.options import RUNS, Address, ExperimentFile, Overrides, Workspace
+from brainage_ray.cli.places import looked_into, worked_in
 
 LISTED = 10
 """Outliers that the terminal names."""
@@ -80,8 +81,9 @@ def page(
 
     console = Console()
     loaded = load_experiment(experiment, set_ or [])
-    made = write_quality_page(loaded, workspace.absolute(), out, test_images=test_images, address=address,
-                              progress=Bars(console))  # fmt: skip
+    with worked_in(workspace, f"qc {loaded.name}") as folder:
+        made = write_quality_page(loaded, folder, out, test_images=test_images, address=address,
+                                  progress=Bars(console))  # fmt: skip
     outliers = made.scans[made.scans["outlier"]]
     _say(f"{len(made.scans)} scans, {len(outliers)} outliers" + (":" if len(outliers) else "."))
     for scan in outliers.head(LISTED).itertuples():
@@ -112,7 +114,8 @@ def exclude(
     """
     from brainage_ray.pipeline.exclusions import Where, exclude_images
 
-    changes = exclude_images(images, reason, Where(workspace.absolute(), experiment, cohort, _absolute(file)))
+    with looked_into(workspace) as folder:
+        changes = exclude_images(images, reason, Where(folder.absolute(), experiment, cohort, _absolute(file)))
     for change in changes:
         if change.before is None:
             _say(f"{change.cohort} {change.image} is excluded in {change.file}.")
@@ -141,7 +144,9 @@ def include(
     """
     from brainage_ray.pipeline.exclusions import Where, include_images
 
-    for change in include_images(images, Where(workspace.absolute(), experiment, cohort, _absolute(file))):
+    with looked_into(workspace) as folder:
+        changes = include_images(images, Where(folder.absolute(), experiment, cohort, _absolute(file)))
+    for change in changes:
         if change.before is None:
             _say(f"{change.cohort} {change.image} was not excluded; nothing is changed.")
         else:

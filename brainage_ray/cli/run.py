@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from brainage_ray.cli.options import RUNS, STORAGE, TRACKING
+from brainage_ray.cli.places import Where
 from brainage_ray.cli.progress import Bars
 from brainage_ray.cli.tables import headline, results_table, say
 from brainage_ray.config import load_experiment
@@ -27,7 +28,7 @@ USAGE = "Write: brainage report EXPERIMENT, or: brainage report --runs RUNS.csv 
 class Place:
     """Where a run works, as the options say."""
 
-    workspace: Path = RUNS
+    workspace: Where = RUNS
     address: str | None = None
     storage: str | None = field(default=None, repr=False)
     tracking: str | None = None
@@ -59,14 +60,13 @@ def run(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
     from brainage_ray.pipeline import check_stage, preflight_here
 
     check_stage(until)
-    workspace = place.workspace.absolute()
-    if place.address is None:
-        preflight_here(experiment, workspace, until)
+    if place.address is None and isinstance(place.workspace, Path):
+        preflight_here(experiment, place.workspace.absolute(), until)
     console = Console()
     console.print(headline(experiment))
     from brainage_ray.pipeline import run_experiment  # takes seconds: a refusal does not wait for it
 
-    result = run_experiment(experiment, workspace, place.address, until, Bars(console), place.servers)
+    result = run_experiment(experiment, place.workspace, place.address, until, Bars(console), place.servers)
     if result is None:
         rest = the_rest(path, overrides, place)
         say(console, f"Done up to {until}. Go on with: {rest}")
@@ -74,10 +74,16 @@ def run(path: Path, overrides: Sequence[str], place: Place, until: str) -> None:
     console.print(results_table(result))
     console.print(result.verdict, markup=False, highlight=False)
     arm = result.champion
-    console.print(f"Chosen on validation: {arm}.  brainage pull {experiment.name}/{arm} --to checkpoints/",
-                  markup=False, highlight=False)  # fmt: skip
+    pull = shlex.join(["brainage", "pull", f"{experiment.name}/{arm}", "--to", "checkpoints/", *_elsewhere(place)])
+    console.print(f"Chosen on validation: {arm}.  {pull}", markup=False, highlight=False)
     if result.page is not None:
         say(console, f"Report: {result.page}")
+    if not isinstance(place.workspace, Path):
+        say(console, f"All of it is in {place.workspace}")
+
+
+def _elsewhere(place: Place) -> list[str]:
+    return [] if isinstance(place.workspace, Path) else ["--workspace", place.workspace]
 
 
 def the_rest(path: Path, overrides: Sequence[str], place: Place) -> str:

@@ -11,11 +11,17 @@ from typing import Annotated
 import typer
 
 from brainage_ray.cli.options import RUNS
+from brainage_ray.cli.places import parse_folder
 from brainage_ray.errors import ConfigError
 
 services = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
-Where = Annotated[Path, typer.Option("--workspace", help="Folder that holds the services and their data.")]
+Where = Annotated[
+    Path,
+    typer.Option(
+        "--workspace", parser=parse_folder, metavar="FOLDER", help="Folder that holds the services and their data."
+    ),
+]
 
 
 @services.callback()

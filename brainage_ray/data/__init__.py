@@ -15,7 +15,7 @@ from brainage_ray.data.exclusions import (
 )
 from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of, sharing
 from brainage_ray.data.ledger import PACKED_COMMIT, Ledger, TestLedger, code_version, read_ledger
-from brainage_ray.data.prepare import PreparedScan, prepare_scan
+from brainage_ray.data.prepare import PreparedScan, prepare_on_node, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
 from brainage_ray.data.provenance import PROVENANCE, TrainedOn, read_provenance, trained_on, write_provenance
 from brainage_ray.data.safety import inside, map_array, read_parquet
@@ -80,6 +80,7 @@ __all__ = [
     "no_space",
     "people_in_two_splits",
     "place_scans",
+    "prepare_on_node",
     "prepare_scan",
     "preprocess_scan",
     "read_exclusions",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from brainage_ray.config import PreprocessingConfig
 from brainage_ray.config.base import digest
 from brainage_ray.data.contents import contents_of
 from brainage_ray.data.files import atomic_write, sha256_of, write_array
+from brainage_ray.data.node_files import bring_files, here, send_files
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan, preprocessing_steps
 from brainage_ray.data.scan import Scan
 from brainage_ray.errors import DataError
@@ -84,6 +85,25 @@ def prepare_scan(scan: Scan, config: PreprocessingConfig, cache: Path) -> Prepar
         return found
     slices = preprocess_scan(scan, config)  # first: it says in words what is wrong with a file
     return _write(stem, slices, {"sha256": sha256, "contents": list(contents_of(scan)), "steps": list(steps)})
+
+
+def prepare_on_node(scan: Scan, config: PreprocessingConfig, cache: Path) -> PreparedScan:
+    """Preprocess a scan as prepare_scan does, on whatever node, for the driver's cache.
+
+    Where the workspace is at a URI, files of the scan that lie in it are brought, and what is made is sent there.
+    """
+    names = sorted(scan.files)
+    paths = [*(scan.files[name] for name in names), *([scan.segmentation] if scan.segmentation else [])]
+    brought = bring_files(paths)
+    local = replace(
+        scan,
+        files=dict(zip(names, brought, strict=False)),
+        segmentation=brought[-1] if scan.segmentation else None,
+    )
+    done = prepare_scan(local, config, here(cache))
+    made = [done.images, *([done.labels] if done.labels else []), done.images.with_name(f"{done.key}.json")]
+    there = send_files(cache / done.key[:2] / done.key, made)
+    return replace(done, images=there[0], labels=there[1] if done.labels else None)
 
 
 def _sha256(scan: Scan) -> str:

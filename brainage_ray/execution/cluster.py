@@ -19,6 +19,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 import brainage_ray
+from brainage_ray.data.node_files import worker_environment
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.growth import Autoscaler, find_autoscaler, places_of
 
@@ -194,11 +195,14 @@ class Cluster:
             "include_dashboard": False,
             "_temp_dir": str(self._folder or self._temporary),
         }
-        with _environment(PYTHONPATH=_python_path()):
+        with _environment(PYTHONPATH=_python_path(), **worker_environment()):
             self._init(options, "Ray does not start on this machine", "See its logs with --debug.")
 
     def _attach(self, address: str) -> None:
-        options = {"address": address, "runtime_env": {"py_modules": [str(PACKAGE)]}}
+        options = {
+            "address": address,
+            "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": worker_environment()},
+        }
         self._init(options, *_no_cluster(address))
 
     def _init(self, options: dict[str, Any], problem: str, fix: str) -> None:

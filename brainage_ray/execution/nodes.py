@@ -13,11 +13,14 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from brainage_ray.data.node_files import local_root
+from brainage_ray.data.remote import RemoteFolder, is_uri
+from brainage_ray.errors import BrainageError
 from brainage_ray.execution.cluster import Cluster
 
 COMPARED = ("torch", "monai", "numpy", "scipy", "pandas", "pyarrow", "nibabel", "safetensors", "ray")
@@ -57,6 +60,7 @@ class NodeFacts:
     total_bytes: dict[str, int]
     workspace_problem: str
     """Why the node cannot work in the workspace; "" where it can."""
+    workspace_is_uri: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,12 @@ class SilentNode:
     problem: str
 
 
-def ask_nodes(cluster: Cluster, workspace: Path, patience: float = _PATIENCE) -> list[NodeFacts | SilentNode]:
+def ask_nodes(cluster: Cluster, workspace: Path | str, patience: float = _PATIENCE) -> list[NodeFacts | SilentNode]:
     """Ask every node of a cluster about itself, in a worker of its own that holds no CPU.
 
     Args:
         cluster: is joined, or started on this machine.
-        workspace: made for the while where it is not there yet.
+        workspace: a folder, made for the while where it is not there yet; or a URI.
         patience: seconds in which a node has to answer.
 
     Raises:
@@ -84,7 +88,7 @@ def ask_nodes(cluster: Cluster, workspace: Path, patience: float = _PATIENCE) ->
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    with _marked(workspace) as mark:
+    with _marked(workspace) if isinstance(workspace, Path) else nullcontext(workspace) as mark:
         asked = []
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -119,11 +123,13 @@ class Witness:
         """Return the fields of `NodeFacts` that the node knows.
 
         Args:
-            mark: a file in the workspace that the driver wrote.
+            mark: a file in the workspace that the driver wrote, or the workspace's URI.
             gpus: that Ray counts on this node.
         """
         seen, problem = gpus_here() if gpus else (0, "")
-        folders = [Path(mark).parent, Path(tempfile.gettempdir())]
+        at_uri = is_uri(mark)
+        place = _existing(local_root(mark)) if at_uri else Path(mark).parent
+        folders = [place, Path(tempfile.gettempdir())]
         disks = {str(folder): shutil.disk_usage(folder) for folder in folders if folder.exists()}
         return {
             "name": platform.node(),
@@ -133,7 +139,8 @@ class Witness:
             "gpu_problem": problem,
             "free_bytes": {folder: disk.free for folder, disk in disks.items()},
             "total_bytes": {folder: disk.total for folder, disk in disks.items()},
-            "workspace_problem": workspace_problem(Path(mark)),
+            "workspace_problem": uri_problem(mark) if at_uri else workspace_problem(Path(mark)),
+            "workspace_is_uri": at_uri,
         }
 
     def now(self) -> float:
@@ -182,6 +189,19 @@ def workspace_problem(mark: Path) -> str:
     except OSError as error:
         return f"it cannot be written: {error.strerror}"
     return ""
+
+
+def uri_problem(uri: str) -> str:
+    """Return why this node cannot work in a workspace at a URI; "" where it can."""
+    try:
+        RemoteFolder(uri).check()
+    except BrainageError as error:
+        return error.problem
+    return ""
+
+
+def _existing(folder: Path) -> Path:
+    return next(there for there in (folder, *folder.parents) if there.exists())
 
 
 @contextmanager

@@ -103,6 +103,7 @@ class PopulationSession(StudySession):
         if curve is None:
             return
         number = curve.number
+        self.files.bring(number)
         self._seconds[number] += float(last.get("seconds", 0.0))
         if not last.get("failure") and len(curve.seed_values) == self._ends[self._generation]:
             self._values[number] = moving_average(curve.values, self._plan.search.smooth_epochs)[-1]

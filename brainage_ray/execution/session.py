@@ -100,6 +100,7 @@ class StudySession:
             return
         last, curve = self._last.pop(engine_id, {}), self._curves.pop(engine_id)
         seconds = float(last.get("seconds", 0.0))
+        self.files.bring(trial.number)
         self.files.keep_curve(trial.number, curve)
         if last.get("failure") or not self._ended(engine_id, trial):
             self._fail(trial, last, seconds)

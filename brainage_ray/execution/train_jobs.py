@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from brainage_ray.config.experiment import ResourcesConfig
 from brainage_ray.config.run import FitResult
+from brainage_ray.data.node_files import adopt, send_now
 from brainage_ray.errors import EngineError, TrialFailed
 from brainage_ray.execution.cluster import Cluster
 from brainage_ray.execution.results import Job
@@ -61,6 +63,9 @@ def run_training_work(cluster: Cluster, work: TrainingWork, recorder: Recorder) 
     ledger.take_up([read_result(job.run) for job in work.jobs])
     try:
         while todo := ledger.open:
+            for index in todo:
+                adopt(work.jobs[index].run.folder)
+            send_now()
             workers = count_workers(cluster, work, len(todo))
             ledger.close_job(todo, launch(work, todo, workers, ledger.hear))
     finally:
@@ -143,7 +148,9 @@ class JobLedger:
             self._recorder.epoch(info.key, value[0], value[1])
         elif kind == "finished":
             self._running.discard(index)
-            fit = self.fits[index] = FitResult.model_validate_json(value)
+            adopt(self._jobs[index].run.folder)
+            fit = _at_home(FitResult.model_validate_json(value), self._jobs[index].run.folder)
+            self.fits[index] = fit
             self._recorder.finished(info.key, "complete", {"epochs": len(fit.curve), "total_seconds": fit.seconds})
         elif index not in self.failures:  # in mode ddp several workers may say so
             self._fail(index, value)
@@ -180,3 +187,10 @@ class JobLedger:
         self._running.discard(index)
         self.failures[index] = reason
         self._recorder.finished(self._jobs[index].info.key, "failed", {})
+
+
+def _at_home(fit: FitResult, folder: Path) -> FitResult:
+    """Return a result with the files of weights where the driver has them."""
+    weights = fit.weights and folder / fit.weights.name
+    encoder = fit.encoder and folder / fit.encoder.name
+    return fit.model_copy(update={"weights": weights, "encoder": encoder})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from brainage_ray.config.run import FitResult, TrainingRun
+from brainage_ray.data.node_files import bring_run, send_run
 from brainage_ray.training.recorder import EpochRecorder
 
 Trainer = Callable[[TrainingRun, EpochRecorder], FitResult]
@@ -79,13 +80,16 @@ def _fit(index: int, run: TrainingRun, orders: Orders, speaks: bool) -> None:
 
     def record(epoch: int, metrics: Mapping[str, float]) -> None:
         if speaks:
+            send_run(run)
             post("epoch", (epoch, dict(metrics)))
 
     train = orders["train"] or _default_trainer()
     if speaks:
         post("started")
     try:
-        fit = train(run, record)
+        fit = train(bring_run(run), record)
+        if speaks:
+            send_run(run, done=True)
     except Exception as error:
         post("failed", str(error) or type(error).__name__)
         if orders["parallel"] == "ddp":  # the others may wait for this worker for ever: end them all

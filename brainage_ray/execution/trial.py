@@ -14,6 +14,7 @@ from ray import tune
 
 from brainage_ray.config.run import TrainingRun
 from brainage_ray.data.files import no_space
+from brainage_ray.data.node_files import bring_run, run_here, send_run
 from brainage_ray.errors import NoSpaceError, TrialFailed
 from brainage_ray.execution.results import best_of
 from brainage_ray.execution.trial_files import keep_best
@@ -32,6 +33,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     """
 
     _damaged: str
+    _writes = True
+    """Whether this process writes the files of the runs."""
 
     def setup(self, config: dict[str, Any], epochs: EpochSource | None = None) -> None:
         """Begin the first trial; see run_study for `epochs`."""
@@ -73,13 +76,14 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
             self._train_epoch()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        self._runs = [TrainingRun.model_validate_json(text) for text in json.loads(config["runs"])]
+        self._told = [TrainingRun.model_validate_json(text) for text in json.loads(config["runs"])]
+        self._runs = [run_here(run) for run in self._told]
         self._epochs_wanted = self._runs[0].epochs
         self._smooth, self._since = config["smooth_epochs"], config.get("since", 0)
         self._epoch, self._seconds = 0, 0.0
         self._means: list[float] = []
         self._damaged = ""
-        self._progress = [self._source(run) for run in self._runs]
+        self._progress = [_brought(self._source, run) for run in self._told]
 
     def _train_epoch(self) -> dict[str, Any]:
         metrics = [dict(next(progress)) for progress in self._progress]
@@ -93,6 +97,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         done = self._epoch >= self._epochs_wanted
         if done:
             self._close()
+        if self._writes:
+            for run in self._told:
+                send_run(run, done)
         return {"epoch": self._epoch, "seed_values": values, "metrics": merge_metrics(metrics), "done": done}
 
     def _failed(self, error: Exception) -> dict[str, Any]:
@@ -106,6 +113,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         for progress in self._progress:
             progress.close()
         self._progress = []
+
+
+def _brought(source: EpochSource, run: TrainingRun) -> Generator[Mapping[str, float], None, Any]:
+    """Train a run as the source does, after all that it needs was brought to this node."""
+    return (yield from source(bring_run(run)))
 
 
 def _default_source() -> EpochSource:

@@ -12,6 +12,7 @@ from pathlib import Path
 from brainage_ray.config.run import BEST, CHECKPOINT, TrainingRun, apply_params
 from brainage_ray.config.space import CategoricalParameter, Choice, Listed, Parameter, SearchSpace
 from brainage_ray.data.files import atomic_write
+from brainage_ray.data.node_files import adopt, send_now
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.memory import GIB
 from brainage_ray.execution.points import grid_points
@@ -52,6 +53,13 @@ class TrialFiles:
         """Remove what a killed process left half-written; nobody else may be training the trial."""
         for left in self._trial(number).glob("**/.*.part*"):
             left.unlink(missing_ok=True)
+        if any(self._trial(number).glob("*")):  # tried before: on another node it goes on from these
+            self.bring(number)
+            send_now()
+
+    def bring(self, number: int) -> None:
+        """Bring what the repeats of a trial have made on other nodes."""
+        adopt(self._trial(number))
 
     def end(
         self, number: int, state: TrialState, value: float | None, may_go_on: bool = False, cut: bool = False
@@ -84,6 +92,7 @@ class TrialFiles:
 
     def drop_checkpoints(self, folder: Path) -> None:
         """Delete the checkpoints of the repeats in a folder, from which nobody goes on any more."""
+        adopt(folder)
         for path in folder.glob(f"*/{CHECKPOINT}"):
             path.unlink()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from brainage_ray.config.run import TrainingRun
 from brainage_ray.config.space import CategoricalParameter, Choice, Parameter, SearchSpace
+from brainage_ray.data.node_files import bring_run
 from brainage_ray.errors import BrainageError, EngineError
 from brainage_ray.execution.cluster import Cluster
 from brainage_ray.execution.memory import GIB
@@ -122,7 +123,7 @@ def _measure(trials: Sequence[Sequence[str]]) -> tuple[int, int, int]:
     """Do the work inside the worker."""
     from brainage_ray.training.memory import measure_memory
 
-    return measure_memory([[TrainingRun.model_validate_json(text) for text in runs] for runs in trials])
+    return measure_memory([[bring_run(TrainingRun.model_validate_json(text)) for text in runs] for runs in trials])
 
 
 def _too_large(plan: StudyPlan, reason: str) -> EngineError:

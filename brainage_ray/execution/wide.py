@@ -112,6 +112,7 @@ class TeamWorker(TrialActor):
         import torch.distributed as dist
 
         store = self._store if rank == 0 else dist.TCPStore(*address, is_master=False)  # type: ignore[attr-defined]
+        self._writes = rank == 0
         dist.init_process_group("nccl" if gpu else "gloo", store=store, rank=rank, world_size=size)
 
     def begin(self, config: dict[str, Any], epochs: EpochSource | None) -> None:

@@ -27,3 +27,5 @@ from .stages import check_stage as check_stage
 from .starting_points import check_first_trials as check_first_trials
 from .status import StatusRow as StatusRow
 from .status import read_status as read_status
+from .workspace import opened_workspace as opened_workspace
+from .workspace import read_workspace as read_workspace

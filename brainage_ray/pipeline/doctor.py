@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from brainage_ray.errors import EngineError
+from brainage_ray.data.remote import RemoteFolder
+from brainage_ray.errors import BrainageError, EngineError
 from brainage_ray.execution import GIB, Cluster, NodeFacts, SilentNode, ask_nodes, versions_here
 
 State = Literal["ok", "warning", "wrong", "not checked"]
@@ -33,14 +34,19 @@ class Check:
     fix: str = ""
 
 
-def examine(workspace: Path, address: str | None = None, *, gpu: bool = False) -> list[Check]:
+def examine(workspace: Path | str, address: str | None = None, *, gpu: bool = False) -> list[Check]:
     """Check this machine, or every node of the cluster at an address, against what a run needs.
 
     Args:
-        workspace: folder that runs will use; left as it was found.
+        workspace: folder that runs will use, or the URI of one; left as it was found.
         address: of a Ray cluster; None starts one on this machine for the while.
         gpu: have a machine with a GPU started first where none is up, and wait for it.
     """
+    try:
+        if not isinstance(workspace, Path):
+            RemoteFolder(workspace).check()
+    except BrainageError as error:
+        return [Check("workspace", "wrong", error.problem, error.fix)]
     try:
         with Cluster(address) as cluster:
             if gpu and not cluster.places(1, 1):
@@ -78,7 +84,7 @@ def check_nodes(nodes: Sequence[NodeFacts | SilentNode]) -> list[Check]:
     return silent + [check for checks in kinds for check in checks]
 
 
-def _unwritable(workspace: Path, reason: str) -> Check:
+def _unwritable(workspace: Path | str, reason: str) -> Check:
     fix = "Name a folder of yours with --workspace, or have its owner give you the right (chown, chmod)."
     return Check("workspace", "wrong", f"{workspace} cannot be written: {reason}", fix)
 
@@ -118,6 +124,8 @@ def judge_clock(ahead: float) -> Check:
 def _workspace(node: NodeFacts) -> Check:
     if node.workspace_problem:
         fix = "Mount the driver's folder there under the same path, writable for this user (docs/cluster.md)."
+        if node.workspace_is_uri:
+            fix = "Give the node what the driver has: network, endpoint, credentials (docs/workspaces.md)."
         return Check("workspace", "wrong", node.workspace_problem, fix)
     return Check("workspace", "ok", "can be written")
 

@@ -27,7 +27,7 @@ from brainage_ray.data import (
     audit_manifest,
     check_exclusions,
     leave_out,
-    prepare_scan,
+    prepare_on_node,
     read_exclusions,
     read_ledger,
     remove_partials,
@@ -37,6 +37,7 @@ from brainage_ray.data import (
     write_test,
 )
 from brainage_ray.data.anatomy import anatomy_steps
+from brainage_ray.data.node_files import adopt, bring_rest, send_now
 from brainage_ray.data.sources import phantoms_missing
 from brainage_ray.errors import DataError, NoSpaceError
 from brainage_ray.execution import MEMORY_SETTING, parallel_map
@@ -225,15 +226,19 @@ def _prepare(session: Session, found: Found, folder: Path) -> None:
 
 def _cut(session: Session, wanted: Sequence[Assignment]) -> list[PreparedScan | Exception]:
     config, cache = session.experiment.data.preprocessing, session.cache / "scans"
+    bring_rest(cache)
+    send_now()
     failed, begun_at = 0, time.time()
 
     def cut(scan: Scan) -> PreparedScan:
-        return prepare_scan(scan, config, cache)
+        return prepare_on_node(scan, config, cache)
 
     def on_done(index: int, outcome: PreparedScan | Exception) -> None:
         nonlocal failed
         if isinstance(outcome, NoSpaceError):
             raise outcome  # nor is there room for the others
+        if isinstance(outcome, PreparedScan):
+            adopt(outcome.images.parent / outcome.key)
         failed += isinstance(outcome, Exception)
         earlier = isinstance(outcome, PreparedScan) and outcome.images.stat().st_mtime < begun_at
         move = session.progress.skip if earlier else session.progress.advance

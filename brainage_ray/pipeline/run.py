@@ -24,6 +24,7 @@ from brainage_ray.pipeline.session import open_session
 from brainage_ray.pipeline.stages import check_stage
 from brainage_ray.pipeline.starting_points import check_first_trials
 from brainage_ray.pipeline.statistics import analyse_results
+from brainage_ray.pipeline.workspace import opened_workspace
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ExperimentResult:
 
 def run_experiment(
     experiment: Experiment,
-    workspace: Path,
+    workspace: Path | str,
     address: str | None = None,
     until: str = "report",
     progress: Progress | None = None,
@@ -57,7 +58,7 @@ def run_experiment(
 
     Args:
         experiment: what to run.
-        workspace: folder for everything that is made.
+        workspace: folder for everything that is made; or the URI of one, see docs/workspaces.md.
         address: of a Ray cluster; None for one on this machine, started when it is first needed.
         until: the last stage to run.
         progress: where bars are drawn.
@@ -72,9 +73,22 @@ def run_experiment(
     check_stage(until)
     if until != "prepare":
         check_first_trials(experiment)
+    progress = progress or Silent()
+    with opened_workspace(workspace, experiment.name, progress.say) as folder:
+        return _run(experiment, folder, address, until, progress, servers)
+
+
+def _run(
+    experiment: Experiment,
+    workspace: Path,
+    address: str | None,
+    until: str,
+    progress: Progress,
+    servers: Servers | None,
+) -> ExperimentResult | None:
     if address is None:
         preflight_here(experiment, workspace, until)
-    with open_session(experiment, workspace, address, progress or Silent(), servers) as session:
+    with open_session(experiment, workspace, address, progress, servers) as session:
         preflight(session, until)
         if until != "prepare":
             check_local_weights(session)

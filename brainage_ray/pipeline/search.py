@@ -8,6 +8,7 @@ from pathlib import Path
 
 from brainage_ray.config import ArmConfig, Experiment, TrainingRun, most_epochs
 from brainage_ray.data import atomic_write
+from brainage_ray.data.node_files import send_now
 from brainage_ray.evaluation.choice import Verdict
 from brainage_ray.execution import (
     StudyPlan,
@@ -108,6 +109,7 @@ def _finished(session: Session, plan: StudyPlan) -> StudyResult | None:
 
 
 def _run(session: Session, plan: StudyPlan, name: str) -> StudyResult:
+    send_now()
     plan, note = settle(plan, _memory(session, plan))
     if note:
         session.progress.say(note)
