@@ -9,6 +9,18 @@ from brainage_ray.execution.dashboard import serve_dashboard
 from brainage_ray.execution.expected import expected_epochs
 from brainage_ray.execution.growth import places_of
 from brainage_ray.execution.memory import GIB
+from brainage_ray.execution.node_checks import (
+    Finding,
+    NodeFacts,
+    check_nodes,
+    clocks_off,
+    facts_here,
+    full_disks,
+    missing_drivers,
+    node_facts,
+    other_versions,
+    unwritable,
+)
 from brainage_ray.execution.parallel import MEMORY_SETTING, parallel_map
 from brainage_ray.execution.preflight import Demand, check_demands, check_here, trial_demand
 from brainage_ray.execution.results import Job, StudyPlan, StudyResult, TrialResult, best_of, moving_average
@@ -24,7 +36,9 @@ __all__ = [
     "Cluster",
     "ClusterResources",
     "Demand",
+    "Finding",
     "Job",
+    "NodeFacts",
     "StudyPlan",
     "StudyResult",
     "TrialMemory",
@@ -33,13 +47,20 @@ __all__ = [
     "best_of",
     "check_demands",
     "check_here",
+    "check_nodes",
     "check_storage",
+    "clocks_off",
     "count_trials",
     "expected_epochs",
+    "facts_here",
+    "full_disks",
     "load_plan_result",
     "load_study_result",
     "measure_trial",
+    "missing_drivers",
     "moving_average",
+    "node_facts",
+    "other_versions",
     "parallel_map",
     "places_of",
     "retell",
@@ -49,4 +70,5 @@ __all__ = [
     "settle",
     "storage_without_secrets",
     "trial_demand",
+    "unwritable",
 ]
