@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 sys.path.append(str(Path(__file__).resolve().parent.parent / "cluster"))
 
 from commands import commands
+
+from brainage_ray.execution.growth import BOOTSTRAP, Autoscaler
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "cluster"
@@ -188,8 +191,25 @@ def test_pods_come_from_zero_and_go_when_idle(spec):
     assert gpus == 1
 
 
+def test_the_head_knows_how_far_the_cluster_may_grow(manifests, spec):
+    """From zero pods a search is refused where nobody says that there may be more."""
+    pod = spec["headGroupSpec"]["template"]["spec"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "growth"]
+    home = re.search(r"^RUN useradd --create-home --uid 1000 (\w+)$", (FOLDER / "Dockerfile").read_text(), re.M)[1]
+    assert mount["mountPath"] == f"/home/{home}/{BOOTSTRAP}"
+    assert {"name": "growth", "configMap": {"name": manifests["ConfigMap"]["metadata"]["name"]}} in pod["volumes"]
+    growth = yaml.safe_load(manifests["ConfigMap"]["data"][mount["subPath"]])
+    machines = Counter(tuple(sorted(machine.items())) for machine in Autoscaler(growth).machines())
+    expected = Counter({(("CPU", 0),): 1})
+    for group in spec["workerGroupSpecs"]:
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        named = {"CPU": int(limits["cpu"])} | ({"GPU": int(limits["nvidia.com/gpu"])} if len(limits) > 2 else {})
+        expected[tuple(sorted(named.items()))] += group["maxReplicas"]
+    assert machines == expected
+
+
 def test_nothing_has_an_address_outside_and_ray_asks_for_the_token(manifests, spec):
-    assert set(manifests) == {"PersistentVolumeClaim", "RayCluster"}
+    assert set(manifests) == {"PersistentVolumeClaim", "ConfigMap", "RayCluster"}
     head = spec["headGroupSpec"]
     assert head["serviceType"] == "ClusterIP"
     assert head["rayStartParams"]["dashboard-host"] == "127.0.0.1"
@@ -207,10 +227,9 @@ def test_all_pods_see_the_workspace_as_the_user_of_the_image(manifests, spec):
         pod = group["template"]["spec"]
         (container,) = pod["containers"]
         images.add(container["image"])
-        assert pod["volumes"] == [
-            {"name": "workspace", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
-        ]
-        assert container["volumeMounts"] == [{"name": "workspace", "mountPath": "/srv/brainage"}]
+        volume = {"name": "workspace", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
+        assert volume in pod["volumes"]
+        assert {"name": "workspace", "mountPath": "/srv/brainage"} in container["volumeMounts"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         user = str(pod["securityContext"]["runAsUser"])
         assert re.search(rf"^USER {user}$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)

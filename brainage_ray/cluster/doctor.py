@@ -16,6 +16,7 @@ from brainage_ray.cluster.quotas import check_account, machine_types
 from brainage_ray.cluster.submit import on_head
 from brainage_ray.config.read import read_yaml
 from brainage_ray.errors import BrainageError, ConfigError
+from brainage_ray.execution import least_offset
 from brainage_ray.pipeline import Check, judge_clock
 
 ANSWER_S = 600
@@ -65,8 +66,7 @@ def examine_cluster(file: Path, workspace: PurePosixPath, *, gpu: bool = False) 
 def _clock_ahead(head: Head) -> float:
     before = time.time()
     there = float(head.ssh("date +%s.%N").stdout)
-    after = time.time()
-    return 0.0 if before <= there <= after else there - (before + after) / 2
+    return least_offset(there, before, time.time())
 
 
 def _services(head: Head, workspace: PurePosixPath) -> Iterator[Check]:

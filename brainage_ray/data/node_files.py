@@ -57,6 +57,11 @@ def set_driver(mirror: Mirror | None) -> None:
     _driver = mirror
 
 
+def driver_uri() -> str | None:
+    """Return the URI of the workspace that this process drives; None where it is a folder."""
+    return None if _driver is None else _driver.remote.uri
+
+
 def worker_environment() -> dict[str, str]:
     """Return what the workers' environment must say."""
     if _driver is None:

@@ -14,6 +14,7 @@ from .nodes import COMPARED as COMPARED
 from .nodes import NodeFacts as NodeFacts
 from .nodes import SilentNode as SilentNode
 from .nodes import ask_nodes as ask_nodes
+from .nodes import least_offset as least_offset
 from .nodes import versions_here as versions_here
 from .parallel import MEMORY_SETTING as MEMORY_SETTING
 from .parallel import parallel_map as parallel_map

@@ -48,7 +48,7 @@ class NodeFacts:
     versions: dict[str, str]
     """Of Python and the packages in `COMPARED`; "" for one that is not installed."""
     clock_ahead: float
-    """Seconds that its clock is ahead of the driver's."""
+    """Seconds that its clock is at least ahead of the driver's; negative: behind."""
     gpus_declared: float
     """As Ray counts them."""
     gpus_seen: int
@@ -106,14 +106,18 @@ def _answer(node: Mapping[str, Any], witness: Any, facts: Any, end: float) -> No
         said = ray.get(facts, timeout=max(1.0, end - time.monotonic()))
         before = time.time()
         now = ray.get(witness.now.remote(), timeout=10)
-        ahead = now - (before + time.time()) / 2
-        return NodeFacts(address=address, clock_ahead=ahead, **said)
+        return NodeFacts(address=address, clock_ahead=least_offset(now, before, time.time()), **said)
     except ray.exceptions.GetTimeoutError:
         return SilentNode(address, "it does not answer")
     except ray.exceptions.RayError as error:
         return SilentNode(address, str(error).strip().splitlines()[-1])
     finally:
         ray.kill(witness)
+
+
+def least_offset(there: float, before: float, after: float) -> float:
+    """Return how far a clock is off at least, seconds, that showed `there` at some moment between two others."""
+    return max(there - after, 0.0) + min(there - before, 0.0)
 
 
 class Witness:

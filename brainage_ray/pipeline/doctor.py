@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,14 @@ FREE_WARNING, FREE_WRONG = 20 * GIB, 2 * GIB
 """Bytes: a whole programme's slices and checkpoints; one pre-training's."""
 FULL = 0.95
 """Share of a disk from which on Ray writes nothing more to it."""
+_SURVIVED = ("node ", "clock ")
+"""Lines that no run is refused for: work goes to the other nodes, and only signed requests mind the clock."""
 _NO_GPU_CAME = (
     "Ray's log on the head says why (/tmp/ray/session_latest/logs/monitor.*): mostly a quota, or no capacity."
 )
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,26 @@ def examine(workspace: Path | str, address: str | None = None, *, gpu: bool = Fa
         return [_unwritable(workspace, error.strerror or str(error))]
     there = f"{len(nodes)} nodes, " if address else ""
     return [Check("Ray", "ok", f"{there}{resources.cpus:g} CPUs, {resources.gpus:g} GPUs"), *check_nodes(nodes)]
+
+
+def refuse_bad_nodes(cluster: Cluster, workspace: Path | str) -> None:
+    """Refuse nodes on which trials would fail or give other numbers; of what may go well the log tells.
+
+    Args:
+        cluster: running; machines that it may still start are not looked at.
+        workspace: a folder, or the URI of one.
+
+    Raises:
+        EngineError: one will not do, with what and how to mend it.
+    """
+    bad = [check for check in check_nodes(ask_nodes(cluster, workspace)) if check.state != "ok"]
+    wrong = [check for check in bad if check.state == "wrong" and not check.what.startswith(_SURVIVED)]
+    for check in bad:
+        if check not in wrong:
+            logger.warning("%s: %s. %s", check.what, check.found, check.fix)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more; brainage doctor shows all)" if len(wrong) > 1 else ""
+        raise EngineError(f"{wrong[0].what}: {wrong[0].found}{more}", wrong[0].fix)
 
 
 def check_nodes(nodes: Sequence[NodeFacts | SilentNode]) -> list[Check]:
@@ -104,12 +130,17 @@ def _versions(node: NodeFacts, here: dict[str, str]) -> Check:
     wrong = [
         f"{name} {node.versions.get(name) or 'not installed'}, here {version or 'not installed'}"
         for name, version in here.items()
-        if node.versions.get(name) != version
+        if _compared(name, node.versions.get(name, "")) != _compared(name, version)
     ]
     if wrong:
         fix = "Install the same there: pip install -c constraints.txt '.[cluster]', same Python; then start it anew."
         return Check("versions", "wrong", "; ".join(wrong), fix)
     return Check("versions", "ok", f"Python {here['python']}, torch {here['torch']}, ray {here['ray']}")
+
+
+def _compared(name: str, version: str) -> str:
+    """Return the part of a version that counts: Python's third number changes nothing that is computed or sent."""
+    return version.rpartition(".")[0] if name == "python" else version
 
 
 def judge_clock(ahead: float) -> Check:
@@ -135,7 +166,9 @@ def _disk(node: NodeFacts) -> Check:
     words = []
     for folder, free in node.free_bytes.items():
         used = 1 - free / max(1, node.total_bytes[folder])
-        state: State = "wrong" if free < FREE_WRONG or used > FULL else "warning" if free < FREE_WARNING else "ok"
+        state: State = "ok"
+        if free < FREE_WARNING or used > FULL:
+            state = "wrong" if free < FREE_WRONG else "warning"
         worst = max(worst, state, key=("ok", "warning", "wrong").index)
         words.append(f"{free / GIB:.0f} GiB free in {folder}" + (f", {used:.0%} full" if used > FULL else ""))
     return Check("disk", worst, "; ".join(words), "" if worst == "ok" else "Free some, or take a larger disk.")

@@ -37,18 +37,31 @@ def unplaceable(experiment: Experiment, until: str) -> str:
 
 
 def preflight(session: Session, until: str) -> None:
-    """Refuse what the cluster cannot place as soon as there is a cluster: at once for a new experiment on one.
+    """Refuse what the cluster cannot place, and nodes that will not do, as soon as there is a cluster.
+
+    For a new experiment on a cluster that is at once.
 
     One that has begun joins no cluster for it: there may be nothing left to do; and one on this machine starts none:
     what `preflight_here` lets through fits but for the memory, which Ray shares out.
 
     Raises:
-        EngineError: a stage does not fit on the cluster, now or after it has grown.
+        EngineError: a stage does not fit on the cluster, now or after it has grown; or a node has other versions, no
+            room on its disk, no driver.
     """
     demands = list(demands_of(session.experiment, until))
     session.cluster.when_connected(lambda: check_demands(session.cluster, demands))
-    if session.cluster.address is not None and not _has_begun(session.folder):
+    if session.cluster.address is None:
+        return
+    session.cluster.when_connected(lambda: _check_nodes(session))
+    if not _has_begun(session.folder):
         session.cluster.connect()
+
+
+def _check_nodes(session: Session) -> None:
+    from brainage_ray.data.node_files import driver_uri
+    from brainage_ray.pipeline.doctor import refuse_bad_nodes
+
+    refuse_bad_nodes(session.cluster, driver_uri() or session.workspace)
 
 
 def _has_begun(folder: Path) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brainage_ray.execution import COMPARED, Cluster, NodeFacts, ask_nodes
-from brainage_ray.execution.nodes import Witness, workspace_problem
+from brainage_ray.execution.nodes import Witness, least_offset, workspace_problem
 
 
 @pytest.mark.ray
@@ -48,3 +48,8 @@ def test_a_gpu_without_its_driver_is_found(tmp_path: Path):
 
 def test_the_clock_is_in_seconds_since_1970():
     assert abs(Witness().now() - time.time()) < 10
+
+
+@pytest.mark.parametrize(("there", "offset"), [(105.0, 0.0), (100.0, 0.0), (111.0, 1.0), (40.0, -60.0)])
+def test_a_clock_is_off_only_where_it_cannot_be_right(there: float, offset: float):
+    assert least_offset(there, 100.0, 110.0) == offset

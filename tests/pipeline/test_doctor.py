@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from brainage_ray.execution import GIB, NodeFacts, SilentNode, versions_here
-from brainage_ray.pipeline import Check, check_nodes, examine
+from brainage_ray.errors import EngineError
+from brainage_ray.execution import GIB, Cluster, NodeFacts, SilentNode, versions_here
+from brainage_ray.pipeline import Check, check_nodes, doctor, examine
 
 GOOD = NodeFacts(
     address="10.0.0.1", name="one", versions=versions_here(), clock_ahead=0.01, gpus_declared=1.0, gpus_seen=1,
@@ -47,7 +48,7 @@ def test_a_clock_that_is_off(ahead: float, state: str, words: str):
     assert "set-ntp" in found.fix
 
 
-@pytest.mark.parametrize(("free", "total", "state"), [(1, 200, "wrong"), (10, 100, "warning"), (40, 1000, "wrong")])
+@pytest.mark.parametrize(("free", "total", "state"), [(1, 200, "wrong"), (10, 100, "warning"), (40, 1000, "warning")])
 def test_a_disk_that_is_nearly_full(free: int, total: int, state: str):
     found = judged("disk", free_bytes={"/runs": free * GIB}, total_bytes={"/runs": total * GIB})
     assert (found.state, found.found.startswith(f"{free} GiB free in /runs")) == (state, True)
@@ -62,6 +63,24 @@ def test_a_gpu_without_a_driver_and_a_folder_that_is_not_shared():
 def test_a_node_that_does_not_answer_is_wrong():
     silent = check_nodes([SilentNode("10.0.0.9", "it does not answer")])
     assert [(check.what, check.state) for check in silent] == [("node 10.0.0.9", "wrong")]
+
+
+def test_a_run_is_refused_for_what_is_wrong_and_not_for_a_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    nodes = [GOOD, replace(GOOD, name="late", clock_ahead=-90.0), SilentNode("10.0.0.9", "it does not answer")]
+    monkeypatch.setattr(doctor, "ask_nodes", lambda *_: nodes)
+    doctor.refuse_bad_nodes(Cluster(), tmp_path)
+    assert "clock on late (10.0.0.1): 90 s behind" in caplog.text
+    assert "node 10.0.0.9: it does not answer" in caplog.text
+    nodes.append(replace(GOOD, name="old", versions={**GOOD.versions, "ray": "2.1.0"}, gpus_seen=0))
+    with pytest.raises(EngineError, match=r"versions on old .10\.0\.0\.1.: ray 2\.1\.0, here .* \(and 1 more"):
+        doctor.refuse_bad_nodes(Cluster(), tmp_path)
+
+
+def test_a_micro_version_of_python_does_not_count():
+    other = GOOD.versions["python"].rpartition(".")[0] + ".99"
+    assert all(c.state == "ok" for c in check_nodes([replace(GOOD, versions={**GOOD.versions, "python": other})]))
 
 
 def test_no_cluster_is_a_line_of_the_list(tmp_path: Path):
