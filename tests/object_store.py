@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,12 @@ class ObjectStore:
     endpoint: str
     keys: dict[str, str]
     """Variables of the environment."""
+    log: Path
+
+    def requests(self) -> list[str]:
+        """Return what it was asked: METHOD PATH VERSION."""
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
+        return re.findall(r'"([A-Z]+ [^"]*)"', lines)
 
     def uri(self, path: str) -> str:
         """Return the URI of a folder in the bucket."""
@@ -44,7 +51,7 @@ def running_object_store(folder: Path) -> Iterator[ObjectStore]:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         _wait(port, server)
-        yield ObjectStore(f"127.0.0.1:{port}", _set_up(f"http://127.0.0.1:{port}"))
+        yield ObjectStore(f"127.0.0.1:{port}", _set_up(f"http://127.0.0.1:{port}"), folder / "moto.log")
     finally:
         server.terminate()
         server.wait()

@@ -28,4 +28,4 @@ def brainage(*arguments: object, **environment: str) -> subprocess.CompletedProc
     code = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
     wide = {**os.environ, "COLUMNS": "250", **environment}
     return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True,
-                          env=wide, timeout=1500, check=False)  # fmt: skip
+                          env=wide, timeout=500, check=False)  # fmt: skip

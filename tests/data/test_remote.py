@@ -103,7 +103,7 @@ def test_a_damaged_object_is_refused_and_named(remote, tmp_path):
 @pytest.mark.parametrize("index", [b"{", b"[]", b'{"writer": "", "files": {"../x": {}}}'])
 def test_a_damaged_index_is_refused(remote, index):
     remote.write(INDEX, index)
-    with pytest.raises(DataError, match="index.json is damaged"):
+    with pytest.raises(DataError, match=r"index\.json is damaged"):
         read_index(remote, INDEX)
 
 
@@ -208,10 +208,10 @@ def test_wrong_keys_a_missing_bucket_and_a_dead_endpoint_are_told_apart(object_s
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match="there is no bucket nowhere"):
         RemoteFolder(object_store.uri("runs").replace("//brainage/", "//nowhere/")).check()
-    with pytest.raises(EngineError, match="at 127.0.0.1:9 could not be reached"):
+    with pytest.raises(EngineError, match=r"at 127\.0\.0\.1:9 could not be reached"):
         RemoteFolder("s3://brainage/runs?endpoint_override=127.0.0.1:9&scheme=http", patience=0).check()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(ConfigError, match="access is refused.*AWS_ACCESS_KEY_ID"):
+    with pytest.raises(ConfigError, match=r"access is refused.*AWS_ACCESS_KEY_ID"):
         RemoteFolder(object_store.uri("runs")).check()
 
 
@@ -228,5 +228,5 @@ def test_a_network_that_fails_for_a_while_is_tried_again(remote, monkeypatch):
     assert remote._patiently("x", act) == b"there"
     remote.patience = 0
     tries.clear()
-    with pytest.raises(BrainageError, match="/x: the server.*could not be reached"):
+    with pytest.raises(BrainageError, match=r"/x: the server.*could not be reached"):
         remote._patiently("x", act)
