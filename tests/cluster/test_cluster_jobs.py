@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import pytest
 import yaml
 from test_cluster_local import ROOT, Machine, eventually, free_port, script
@@ -138,6 +139,10 @@ def test_a_search_outlives_its_follower_and_its_head_and_its_model_comes_home(la
     second.says("search unet:")  # its last lines, though they were said before
     other = laptop.start("run", "afar.yaml", "--until", "prepare").ends(2)
     assert "with other settings" in other
+    for process in psutil.Process(second.process.pid).children():  # its tunnel
+        process.kill()
+    second.says("The connection is lost")
+    second.says("Connected again")
     second.process.send_signal(signal.SIGINT)
     left = second.ends(130)
     assert re.search(r"goes on without you\. Back to it: brainage run afar.yaml .*--cluster", left)
