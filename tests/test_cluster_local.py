@@ -78,7 +78,7 @@ class Machine:
             f"ListenAddress 127.0.0.1:{self.ssh_port}\nListenAddress 127.0.0.2:{self.ssh_port}\n"
             f"HostKey {sshd}/host\nAuthorizedKeysFile {sshd}/key.pub\n"
             "UsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
-            f"SetEnv HOME={self.home} RAY_TMPDIR={self.home}/tmp\n"
+            f"SetEnv HOME={self.home} RAY_TMPDIR={self.home}/tmp PYTHONPATH={os.environ.get('PYTHONPATH', '')}\n"
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # sshd asks for it, and only a service makes it

@@ -23,6 +23,8 @@ WINDOW = 60
 """Steps that the pace is the mean of."""
 FIRST_SECONDS = 2.0
 """Before that nothing is said of the pace."""
+EVERY_S = 60.0
+"""Where there is no terminal: between two lines of one bar."""
 
 
 class Pace:
@@ -79,7 +81,7 @@ def shown_time(seconds: float) -> str:
 
 
 class Bars:
-    """Draws one bar at a time on a terminal; elsewhere prints a line as each ends.
+    """Draws one bar at a time on a terminal; elsewhere prints a line as each ends, and one a minute.
 
     Args:
         console: where to draw.
@@ -90,11 +92,13 @@ class Bars:
         self._bars: Progress | None = None
         self._pace = Pace(0)
         self._name, self._note, self._total, self._done, self._spared = "", "", 0, 0, 0
+        self._said = 0.0
 
     def begin(self, name: str, total: int, unit: str) -> None:
         """Start a bar over `total` units."""
         self._name, self._note, self._total, self._done, self._spared = name, "", total, 0, 0
-        self._pace = Pace(time.monotonic())
+        self._said = time.monotonic()
+        self._pace = Pace(self._said)
         if not self._console.is_terminal:
             self._console.print(f"{name}: {total} {unit}", markup=False, highlight=False)
             return
@@ -123,6 +127,9 @@ class Bars:
         if self._bars is not None:
             task = self._bars.task_ids[0]
             self._bars.update(task, advance=count, note=self._note)
+        elif self._name and self._done < self._total and time.monotonic() - self._said >= EVERY_S:
+            self._said = time.monotonic()
+            self.say(f"{self._name}: {self._done} of {self._total}{f', {self._note}' if self._note else ''}")
 
     def spare(self, count: int) -> None:
         """Take units off the total that nobody has to do."""

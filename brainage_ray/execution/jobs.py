@@ -61,7 +61,8 @@ class ClusterJobs:
         except ImportError as error:
             fix = "Install it: pip install 'brainage-ray[cluster]'."
             raise EngineError(f"Ray's client for jobs is not installed: {error}", fix) from None
-        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own
         _without_proxy()
         with _without(*_ELSEWHERE):
             self._client = self._asked(lambda: JobSubmissionClient(url, headers={"Authorization": f"Bearer {token}"}))
