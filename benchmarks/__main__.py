@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [row for name in arguments.names or BENCHMARKS for row in BENCHMARKS[name]()]
     Console().print(_table(rows))
-    _write(arguments.machine or machine_name(), rows)
+    write_results(arguments.machine or machine_name(), rows)
 
 
 def machine_name() -> str:
@@ -75,7 +75,8 @@ def _table(rows: list[Row]) -> Table:
     return table
 
 
-def _write(machine: str, rows: list[Row]) -> None:
+def write_results(machine: str, rows: list[Row]) -> None:
+    """Put rows into the results of a machine, in place of those of the same name."""
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{machine}.json"
     old = json.loads(file.read_text())["rows"] if file.is_file() else []

@@ -1,10 +1,6 @@
-"""The smallest experiment that the command line's tests run for real, and the command."""
+"""The smallest experiment that the command line's tests run for real."""
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
 
 EXPERIMENT = {
     "name": "small",
@@ -22,10 +18,3 @@ EXPERIMENT = {
         "space": {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1.0e-4, "high": 0.01}}}, "trials": 3,
     },
 }  # fmt: skip
-
-
-def brainage(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
-    wide = {**os.environ, "COLUMNS": "250", **environment}
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True,
-                          env=wide, timeout=500, check=False)  # fmt: skip

@@ -245,18 +245,20 @@ def test_a_dry_run_of_the_preparation_asks_for_nothing_of_the_search(brainage, p
     assert done.returncode == 0, done.stderr
 
 
-def test_what_this_machine_cannot_place_is_refused_without_loading_torch_ray_or_optuna(people):
+@pytest.mark.parametrize("setting", ["search.workers_per_trial=3000", "resources.gpus_per_trial=1000"])
+def test_what_this_machine_cannot_place_is_refused_without_loading_torch_ray_or_optuna(people, setting):
     code = f"""if True:
         import sys
         from brainage_ray.cli import main
-        sys.argv = ["brainage", "run", {str(people)!r}, "--set", "search.workers_per_trial=3000"]
+        sys.argv = ["brainage", "run", {str(people)!r}, "--set", {setting!r}]
         exit_now = lambda code: sys.exit(str((code, sorted({{"torch", "ray", "optuna", "mlflow"}} & set(sys.modules)))))
         sys.modules["brainage_ray.cli.main"].os._exit = exit_now
         main()
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=people.parent)
     assert "room for" in done.stderr
-    assert done.stderr.rstrip().endswith("(1, [])")
+    loaded = ["torch"] if "gpus" in setting and list(Path("/dev").glob("nvidia*")) else []  # which counts them
+    assert done.stderr.rstrip().endswith(f"(1, {loaded})")
     assert not (people.parent / "runs").exists()
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+from forked_commands import Commands
 from postgres import PASSWORD, Postgres
-from small_experiment import EXPERIMENT, brainage
+from small_experiment import EXPERIMENT
+
+Brainage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def brainage(commands: Commands) -> Brainage:
+    return partial(commands.run, COLUMNS="250")
 
 
 @pytest.fixture
@@ -20,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_search_in_a_database_end_to_end(file: Path, postgres: Postgres):
+def test_a_search_in_a_database_end_to_end(brainage: Brainage, file: Path, postgres: Postgres):
     storage, runs = postgres.new_database("command"), file.parent / "runs"
     open_url = postgres.url("command", "")
     where = (file, "--workspace", runs)
@@ -67,7 +78,9 @@ def test_a_search_in_a_database_end_to_end(file: Path, postgres: Postgres):
         ),
     ],
 )
-def test_a_storage_of_another_kind_is_exit_code_2_before_anything_is_made(file: Path, arguments: list[str], words: str):
+def test_a_storage_of_another_kind_is_exit_code_2_before_anything_is_made(
+    brainage: Brainage, file: Path, arguments: list[str], words: str
+):
     done = brainage("run", file, "--workspace", file.parent / "runs", *arguments)
     assert done.returncode == 2
     assert words in done.stderr

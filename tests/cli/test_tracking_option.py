@@ -9,13 +9,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
-from small_experiment import EXPERIMENT, brainage
+from forked_commands import Commands
+from small_experiment import EXPERIMENT
+
+Brainage = Callable[..., subprocess.CompletedProcess[str]]
 
 PASSWORD = "an-admin-s3cret"
 
@@ -70,6 +74,11 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture
+def brainage(commands: Commands) -> Brainage:
+    return partial(commands.run, COLUMNS="250")
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(EXPERIMENT))
@@ -78,7 +87,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_server_is_told_all_and_hands_out_the_models(file: Path, server: Server):
+def test_a_server_is_told_all_and_hands_out_the_models(brainage: Brainage, file: Path, server: Server):
     from mlflow import MlflowClient
 
     runs, to = file.parent / "runs", file.parent / "checkpoints"
@@ -122,7 +131,9 @@ def test_a_server_is_told_all_and_hands_out_the_models(file: Path, server: Serve
         ("http://me:hidden@host:5000", 2, "a name or password before host"),
     ],
 )
-def test_a_server_that_cannot_be_used_ends_the_run_before_anything_is_made(file: Path, url: str, code: int, words: str):
+def test_a_server_that_cannot_be_used_ends_the_run_before_anything_is_made(
+    brainage: Brainage, file: Path, url: str, code: int, words: str
+):
     done = brainage("run", file, "--workspace", file.parent / "runs", "--tracking", url)
     assert done.returncode == code
     assert words in done.stderr

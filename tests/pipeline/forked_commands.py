@@ -33,13 +33,14 @@ class Commands:
             [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def run(self, *argv: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Return what subprocess.run returns."""
+    def run(self, *argv: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Return what subprocess.run returns; variables are put into the environment."""
         said = [self.folder / name for name in ("out.txt", "err.txt")]
         for path in said:
             path.unlink(missing_ok=True)
         words = [str(word) for word in argv]
-        process = self.start(*words, streams=list(map(str, said)), cwd=str(cwd or Path.cwd()))
+        process = self.start(*words, streams=list(map(str, said)), cwd=str(cwd or Path.cwd()),
+                             environment=environment)  # fmt: skip
         return subprocess.CompletedProcess(words, self.wait(process), *(path.read_text("utf-8") for path in said))
 
     def start(self, *argv: str, **how: Any) -> int:

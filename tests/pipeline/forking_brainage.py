@@ -1,8 +1,9 @@
 """Forks the command `brainage` from a process that has imported it, which saves seconds at each of many starts.
 
-Reads one JSON object a line: argv, cwd, streams (files to append the output and the complaints to), and where the
-command is to die by its own hand: kill_at, the number of an operation on a file below a folder. Writes the process id
-of the command. Asked for that as `wait`, it writes the exit code, or an empty line where the command runs yet.
+Reads one JSON object a line: argv, cwd, streams (files to append the output and the complaints to), environment
+(variables of its own), and where the command is to die by its own hand: kill_at, the number of an operation on a file
+below a folder. Writes the process id of the command. Asked for that as `wait`, it writes the exit code, or an empty
+line where the command runs yet.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from fuzz_cohorts import serial_map
 import brainage_ray.pipeline.prepare as stage
 from brainage_ray import cli, pipeline
 from brainage_ray.cli import main
+from brainage_ray.execution.cluster import HERE_ONLY, SETTINGS
+from brainage_ray.tracking.client import load_mlflow
 
 
 def changes(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -48,6 +51,7 @@ def die_at(number: int, folder: str) -> None:
 def run(order: dict[str, Any]) -> None:
     os.setsid()
     os.chdir(order["cwd"])
+    os.environ.update(order.get("environment", {}))
     for number, path in enumerate(order["streams"], start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     if "kill_at" in order:
@@ -79,6 +83,11 @@ if __name__ == "__main__":
     for package in (cli, pipeline):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
+    load_mlflow()
+    for name, value in (SETTINGS | HERE_ONLY).items():  # some are read where Ray is imported
+        os.environ.setdefault(name, value)
+    for heavy in ("ray.train.torch", "ray.tune", "brainage_ray.execution.searcher"):
+        importlib.import_module(heavy)
     gc.freeze()  # no pages to copy after a fork
     for line in sys.stdin:
         sys.stdout.write(f"{answer(json.loads(line))}\n")

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 import yaml
+from forked_commands import kill, members
 
 from brainage_ray.config import load_experiment
 from brainage_ray.data import SliceStore
@@ -156,66 +151,23 @@ def test_a_second_run_trains_nothing(result, file, workspace):
     assert contents() == before
 
 
-@pytest.fixture
-def short() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="bk", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-def members(session: int) -> list[int]:
-    """Return the living processes of a session."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            state, *fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[2]) == session and state != "Z":
-                found.append(int(folder.name))
-    return found
-
-
-def kill(session: int) -> None:
-    while left := members(session):
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)
-
-
-def start(file: Path, workspace: Path, short: Path) -> subprocess.Popen:
-    command = [
-        sys.executable,
-        "-c",
-        "from brainage_ray.cli import main; main()",
-        "search",
-        str(file),
-        "--workspace",
-        str(workspace),
-    ]
-    environment = os.environ | {"TMPDIR": str(short), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with (short / "log").open("ab") as log:
-        return subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
-
-
-def test_killed_among_its_finalists_it_goes_on_and_chooses_the_same(result, selected, file, short):
+def test_killed_among_its_finalists_it_goes_on_and_chooses_the_same(result, selected, commands, tmp_path):
     """Everything is killed, workers too, once a finalist has been trained or is about to be."""
-    workspace = short / "ws"
-    process = start(file, workspace, short)
-    try:
-        while not list(workspace.glob("finals/search/*/finalists/*/trials/*/seed-*/result.json")):
-            assert process.poll() is None, (short / "log").read_text()[-3000:]
-            time.sleep(0.05)
-    finally:
-        kill(process.pid)
-        process.wait()
+    workspace, file = tmp_path / "ws", tmp_path / "one.yaml"
+    arms = {"narrow": EXPERIMENT["arms"]["narrow"]}  # an arm's search knows nothing of the others
+    file.write_text(yaml.safe_dump(EXPERIMENT | {"arms": arms}, sort_keys=False))
+    command = ("search", str(file), "--workspace", str(workspace))
+    session = commands.start(*command)
+    while not list(workspace.glob("finals/search/*/finalists/*/trials/*/seed-*/result.json")):
+        assert session in members(session), commands.log.read_text()[-3000:]
+        time.sleep(0.05)
+    kill(session)
+    assert commands.wait(session) == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in workspace.glob("finals/search/*/**/result.json")}
-    process = start(file, workspace, short)
-    try:
-        assert process.wait(500) == 0, (short / "log").read_text()[-3000:]
-    finally:
-        kill(process.pid)
+    assert commands.wait(commands.start(*command)) == 0, commands.log.read_text()[-3000:]
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     rows = {(row.stage, row.what): row for row in read_status(load_experiment(file), workspace)}
-    for arm, chosen in selected.items():
-        study = load_study_result(last_of(workspace / "finals", arm))
-        assert [trial.state for trial in study.trials] == ["complete", "complete"]
-        assert rows["finalists", arm].note == f"trial {chosen['trial']}: {chosen['validation_mae']:.2f} years"
+    study = load_study_result(last_of(workspace / "finals", "narrow"))
+    assert [trial.state for trial in study.trials] == ["complete", "complete"]
+    chosen = selected["narrow"]
+    assert rows["finalists", "narrow"].note == f"trial {chosen['trial']}: {chosen['validation_mae']:.2f} years"

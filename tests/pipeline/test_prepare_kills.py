@@ -17,7 +17,7 @@ from invented_downloads import put, write_lines
 
 from brainage_ray.data.phantoms import write_phantoms
 
-KILLS, LANES, SEED = 20, 4, 3
+KILLS, LANES, SEED = 12, 3, 3
 COHORT = {
     "name": "killed",
     "data": {
@@ -51,32 +51,40 @@ def three_people(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_kill_before_any_change_of_a_file(commands, tmp_path):
-    """One after the other: each time in a new workspace, where the same command then runs to its end."""
-    runs, command = tmp_path / "runs", three_people(tmp_path)
+    """Each time in a new workspace, where the same command then runs to its end; even and odd changes side by side."""
+    command = three_people(tmp_path)
 
-    def prepare(kill_at: int) -> int:
+    def prepare(runs: Path, kill_at: int) -> int:
         return commands.wait(commands.start(*command, str(runs), folder=str(runs), kill_at=kill_at))
 
-    assert prepare(0) == 0, commands.log.read_text()
-    whole, kills, code = contents(runs / "small" / "store"), 0, -signal.SIGKILL
-    while code == -signal.SIGKILL:
-        shutil.rmtree(runs)
-        kills += 1
-        code = prepare(kills)
-        assert prepare(0) == 0, commands.log.read_text()
-        assert not list((runs / "cache").rglob("*.partial"))
-        assert contents(runs / "small" / "store") == whole, f"killed before the change no. {kills} of a file"
-    assert code == 0
-    assert kills > 30
+    assert prepare(tmp_path / "whole", 0) == 0, commands.log.read_text()
+    whole = contents(tmp_path / "whole" / "small" / "store")
+
+    def kill_before_each(first: int) -> int:
+        runs, kill_at, code = tmp_path / f"runs {first}", first, -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            code = prepare(runs, kill_at)
+            assert prepare(runs, 0) == 0, commands.log.read_text()
+            assert not list((runs / "cache").rglob("*.partial"))
+            assert contents(runs / "small" / "store") == whole, f"killed before the change no. {kill_at} of a file"
+            shutil.rmtree(runs)
+            kill_at += 2
+        assert code == 0
+        return kill_at
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = sorted(pool.map(kill_before_each, (1, 2)))
+    assert ends[1] - ends[0] == 1, "both ended after the last change"
+    assert ends[0] > 30
 
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(2400)  # some fifty clusters are started, each in seconds or, on a busy machine, in half a minute
+@pytest.mark.timeout(2400)  # some twenty clusters are started, each in seconds or, on a busy machine, in half a minute
 def test_kills_at_random_moments(commands, tmp_path):
     """Of the command and of the cluster that it started, in some workspaces at once, since starting is mostly waiting.
 
-    Kills that come too late are not among the twenty.
+    Kills that come too late are not among the twelve.
     """
     write_phantoms(tmp_path, subjects=12, tumours=2, seed=0)
     found = [{"kind": "adni", "root": str(tmp_path / "ADNI")}, {"kind": "brats", "root": str(tmp_path / "BraTS")}]
@@ -87,8 +95,10 @@ def test_kills_at_random_moments(commands, tmp_path):
         assert commands.wait(commands.start(*command, str(runs))) == 0, commands.log.read_text()
         return contents(runs / "killed" / "store")
 
+    lanes = [tmp_path / f"runs {lane}" for lane in range(LANES)]
+
     def kill_again_and_again(lane: int) -> dict[str, bytes | None]:
-        runs, chance, kills = tmp_path / f"runs {lane}", random.Random(SEED + lane), 0
+        runs, chance, kills = lanes[lane], random.Random(SEED + lane), 0
         start = time.monotonic()
         whole = prepare(runs)
         duration = time.monotonic() - start
@@ -102,13 +112,12 @@ def test_kills_at_random_moments(commands, tmp_path):
             else:  # it came too late
                 assert contents(runs / "killed" / "store") == whole
                 shutil.rmtree(runs)
-        assert prepare(runs) == whole
-        assert not list((runs / "cache").rglob("*.partial"))
         return whole
 
     with ThreadPoolExecutor(LANES) as pool:
         stores = list(pool.map(kill_again_and_again, range(LANES)))
-    assert stores.count(stores[0]) == LANES
-    assert prepare(tmp_path / "another") == stores[0]  # this starts a cluster, which removes what killed ones left
+        stores += pool.map(prepare, lanes)  # these start clusters, which remove what killed ones left
+    assert stores.count(stores[0]) == 2 * LANES
+    assert not [path for runs in lanes for path in (runs / "cache").rglob("*.partial")]
     assert not any(members(session) for session in commands.started)
     assert not list(commands.folder.glob("brainage-*")), "a cluster's folder was left"

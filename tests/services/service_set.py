@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import psycopg
+from forked_commands import Commands
 
 CLIENT = """
 import mlflow, optuna, os, sys
@@ -36,15 +37,13 @@ study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=3)
 class ServiceSet:
     """The services of one workspace on free ports."""
 
-    def __init__(self, workspace: Path) -> None:
-        self.workspace, self.folder = workspace, workspace / "services"
+    def __init__(self, workspace: Path, commands: Commands) -> None:
+        self.workspace, self.folder, self._commands = workspace, workspace / "services", commands
         self.port, self.postgres_port = free_port(), free_port()
 
     def call(self, verb: str, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        code = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
-        command = [sys.executable, "-c", code, "services", verb, *map(str, options), "--workspace", str(self.workspace)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False,
-                              env={**os.environ, "COLUMNS": "250", **environment})  # fmt: skip
+        where = ("--workspace", self.workspace)
+        return self._commands.run("services", verb, *options, *where, **{"COLUMNS": "250", **environment})
 
     def start(self, *options: object) -> subprocess.CompletedProcess[str]:
         ports = ("--port", self.port, "--postgres-port", self.postgres_port)
