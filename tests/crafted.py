@@ -59,7 +59,7 @@ def main() -> None:
         except BaseException as problem:
             error, text = type(problem).__name__, str(problem)
         found[name] = {"error": error, "text": text, "log": list(lines)}
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 
 from brainage_ray.data.files import sha256_of
 from brainage_ray.data.remote import RemoteFolder
+from brainage_ray.data.safety import inside
 from brainage_ray.errors import DataError
 
 INDEX, UNITS = ".brainage/index.json", ".brainage/units"
@@ -103,7 +104,7 @@ def bring(remote: RemoteFolder, root: Path, entries: Mapping[str, Entry], note: 
         DataError: an object is gone or damaged.
     """
     for name, entry in entries.items():
-        path = root / name
+        path = inside(root, name)
         if not entry.is_file(path):
             remote.fetch(name, path, entry.sha256)
             os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))

@@ -32,6 +32,7 @@ from brainage_ray.data.mirror import (
     write_index,
 )
 from brainage_ray.data.remote import RemoteFolder
+from brainage_ray.data.safety import inside
 from brainage_ray.data.store import STORE_FILE
 from brainage_ray.errors import StoreError
 
@@ -238,7 +239,7 @@ def _bring_store(node: _Node, name: str, content_hash: str) -> None:
             raise StoreError(problem, "Use the store that it was made for, or start anew.")
         with atomic_folder(folder) as partial:
             for file, sha256 in sums.items():
-                node.remote.fetch(f"{name}/{file}", partial / file, sha256)
+                node.remote.fetch(f"{name}/{file}", inside(partial, file), sha256)
             (partial / STORE_FILE).write_bytes(about)
 
 

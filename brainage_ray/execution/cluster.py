@@ -43,6 +43,7 @@ HERE_ONLY = {
 }
 _SOCKET_ROOM = 24  # characters for the temporary folder: a Unix socket's path ends at 107
 _PREFIX, _MARK = "brainage-", "alive"
+_TOKEN = "Copy ~/.ray/auth_token from its head, set RAY_AUTH_MODE=token, and install the same version of Ray."
 
 
 @dataclass(frozen=True)
@@ -199,11 +200,9 @@ class Cluster:
             self._init(options, "Ray does not start on this machine", "See its logs with --debug.")
 
     def _attach(self, address: str) -> None:
-        options = {
-            "address": address,
-            "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": worker_environment()},
-        }
-        self._init(options, *_no_cluster(address))
+        packed = {"py_modules": [str(PACKAGE)], "env_vars": worker_environment()}
+        problem = f"the Ray cluster at {address}, which listens, does not let us in"
+        self._init({"address": address, "runtime_env": packed}, problem, _TOKEN)
 
     def _init(self, options: dict[str, Any], problem: str, fix: str) -> None:
         import ray
@@ -212,7 +211,7 @@ class Cluster:
         try:
             with _keeping_sigterm():
                 ray.init(**options, logging_level=level, log_to_driver=self._debug)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray has no kind of its own: of a machine that is too busy it says Exception
             self.close()
             raise EngineError(f"{problem}: {str(error).strip().splitlines()[0]}", fix) from error
 
@@ -272,11 +271,10 @@ def _current_cluster() -> str:
 
 def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
-    try:
+    with contextlib.suppress(OSError, ValueError):
         socket.create_connection((host, int(port)), timeout=3).close()
-    except (OSError, ValueError):
-        return False
-    return True
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from random import Random
 
+import pandas as pd
 import pytest
 
+from brainage_ray.data.files import sha256_of
 from brainage_ray.data.ledger import read_ledger
 from brainage_ray.data.store import SliceStore
-from brainage_ray.errors import DataError, StoreError
+from brainage_ray.errors import DataError, StoreError, UnsafeFileError
 
 FILES = ("store.json", "manifest.parquet", "train/slices-00000.npy", "train/positions-00000.npy",
          "validation/slices-00000.npy")  # fmt: skip
@@ -87,3 +89,29 @@ def test_what_is_no_ledger(tmp_path, suffix, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match="ledger"):
         read_ledger(path)
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "/etc/hostname", "train/../../secret.npy", "link.npy"])
+def test_a_file_outside_of_the_folder_is_not_read(store, name):
+    (store.folder / "link.npy").symlink_to(store.folder.parent / "secret.npy")
+    (store.folder.parent / "secret.npy").write_bytes(b"secret")
+    about = json.loads((store.folder / "store.json").read_bytes())
+    about["files"][name] = {"bytes": 6, "sha256": "0" * 64}
+    (store.folder / "store.json").write_text(json.dumps(about))
+    with pytest.raises(UnsafeFileError, match="is not in that folder"):
+        SliceStore.open(store.folder)
+
+
+@pytest.mark.parametrize("count", [10**12, -1, 2.5])
+def test_a_manifest_that_counts_other_slices_than_there_are_fills_no_memory(store, count):
+    path = store.folder / "manifest.parquet"
+    manifest = pd.read_parquet(path)
+    manifest["n_slices"] = manifest["n_slices"].astype(type(count))
+    manifest.loc[0, "n_slices"] = count
+    manifest.to_parquet(path, index=False)
+    about = json.loads((store.folder / "store.json").read_bytes())
+    about["files"][path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    (store.folder / "store.json").write_text(json.dumps(about))
+    opened = SliceStore.open(store.folder)
+    with pytest.raises(StoreError, match="counts other slices"):
+        opened.split(str(manifest["split"][0]))

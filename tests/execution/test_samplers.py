@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import optuna
 import pytest
 from engine_plans import BATCH, GRID, LR, LR_RANGE, make_plan
 
+from brainage_ray.errors import UnsafeFileError
 from brainage_ray.execution import StudyPlan, StudyResult
-from brainage_ray.execution.samplers import STARTUP_TRIALS
+from brainage_ray.execution.samplers import STARTUP_TRIALS, make_sampler
 from brainage_ray.execution.study import OpenTrial, Study
 
 DECAY = "training.optimizer.weight_decay"
@@ -129,3 +131,22 @@ def test_a_constant_is_told_to_optuna(tmp_path: Path):
     with Study(grid) as study:
         assert study.wanted == 3
         assert study.ask().params == {LR: 1.0e-3, BATCH: 32}
+
+
+def test_code_in_the_optimizer_that_a_study_keeps_is_not_run(tmp_path):
+    """Optuna pickles CMA-ES's state into the study: who can write the study could run code in the driver."""
+
+    class Harm:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "made",))
+
+    config = make_plan(tmp_path, TWO_RANGES, sampler="cmaes", trials=14).search
+    study = optuna.create_study(sampler=make_sampler(config, 0, None))
+    study.optimize(lambda trial: trial.suggest_float("a", 0, 1) + trial.suggest_float("b", 0, 1), n_trials=12)
+    harmful = study.sampler._split_optimizer_str(pickle.dumps(Harm()).hex())
+    trial = study.trials[-1]
+    for name, text in harmful.items():
+        study._storage.set_trial_system_attr(trial._trial_id, name, text)
+    with pytest.raises(UnsafeFileError, match=r"trial 11 of the study holds more than numbers: it calls for"):
+        study.ask({name: optuna.distributions.FloatDistribution(0, 1) for name in "ab"})
+    assert not (tmp_path / "made").exists()
