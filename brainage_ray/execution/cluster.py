@@ -199,11 +199,8 @@ class Cluster:
             self._init(options, "Ray does not start on this machine", "See its logs with --debug.")
 
     def _attach(self, address: str) -> None:
-        options = {
-            "address": address,
-            "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": worker_environment()},
-        }
-        self._init(options, *_no_cluster(address))
+        given = {"py_modules": [str(PACKAGE)], "env_vars": worker_environment()}
+        self._init({"address": address, "runtime_env": given}, *_no_cluster(address))
 
     def _init(self, options: dict[str, Any], problem: str, fix: str) -> None:
         import ray
