@@ -34,17 +34,17 @@ class Lease:
 
     Args:
         remote: the workspace.
-        root: its folder on this disk, to which this process has the lock.
+        note: file on this disk, of which this process has the lock: what held the lease that it names is dead.
         what: that is run, for whoever is refused.
     """
 
-    def __init__(self, remote: RemoteFolder, root: Path, what: str) -> None:
-        self._remote, self._signs = remote, 0
+    def __init__(self, remote: RemoteFolder, note: Path, what: str) -> None:
+        self._remote, self._note, self._signs = remote, note, 0
         self._about = {
             "id": uuid.uuid4().hex,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "root": str(root),
+            "boot": _boot(),
             "runs": what,
             "since": _now(),
         }
@@ -58,6 +58,7 @@ class Lease:
         held = self._read()
         if held and not self._left_here(held):
             self._watch(held, say)
+        self._note.write_text(str(self._about["id"]))
         self._write()
         time.sleep(SETTLE_SECONDS)
         if (now := self._read()) and now["id"] != self._about["id"]:
@@ -91,9 +92,10 @@ class Lease:
 
     def _left_here(self, held: dict[str, Any]) -> bool:
         """Tell whether it is of a process of this machine that is dead."""
-        if held["host"] != self._about["host"]:
-            return False
-        return held["root"] == self._about["root"] or not Path(f"/proc/{held['pid']}").exists()
+        if self._note.is_file() and self._note.read_text() == held["id"]:
+            return True
+        same = (held["host"], held["boot"]) == (self._about["host"], self._about["boot"])
+        return same and not Path(f"/proc/{held['pid']}").exists()
 
     def _taken(self, held: dict[str, Any]) -> EngineError:
         return EngineError(
@@ -120,6 +122,11 @@ def _who(held: dict[str, Any]) -> str:
         f"process {held['pid']} on {held['host']} ({held['runs']}, since {held['since']}, last sign at {held['at']}; "
         f"it is {_now()} now)"
     )
+
+
+def _boot() -> str:
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip() if file.is_file() else socket.gethostname()
 
 
 def _now() -> str:

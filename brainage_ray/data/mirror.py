@@ -9,24 +9,20 @@ URI is always something that lay on the disk.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from brainage_ray.data.files import sha256_of
+from brainage_ray.data.mirror_index import INDEX, UNITS, Entry, Index, bring, merged, read_index, write_index
 from brainage_ray.data.remote import RemoteFolder
-from brainage_ray.data.safety import inside
-from brainage_ray.errors import DataError
 
-INDEX, UNITS = ".brainage/index.json", ".brainage/units"
-"""Names of the index, and of the folder of those that workers on other nodes write for what they make."""
 NEVER = ("services", "postgresql", ".brainage")
 """Folders of a workspace that stay where they are: passwords, databases that run."""
 LOCAL = ".brainage-writer"
@@ -34,81 +30,6 @@ LOCAL = ".brainage-writer"
 _GROWING = (".journal", ".jsonl")
 """Files to which whole lines are added."""
 _UNFINISHED = (".lock", ".partial", "-wal", "-shm", "-journal", ".tmp")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An object, as the index knows it."""
-
-    sha256: tuple[str, ...]
-    """What it may have: one; or while it goes up also that of the object before it."""
-    bytes: int
-    mtime_ns: int
-    """When the file was changed, ns since 1970: it is given this time where it is brought to."""
-
-    def is_file(self, path: Path) -> bool:
-        """Tell by size and time whether a file is this one."""
-        try:
-            found = path.stat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_mtime_ns) == (self.bytes, self.mtime_ns)
-
-
-Index = dict[str, Entry]
-
-
-def read_index(remote: RemoteFolder, name: str) -> tuple[Index, str]:
-    """Return an index and who wrote it; empty where there is none.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    data = remote.read(name)
-    if data is None:
-        return {}, ""
-    try:
-        about = json.loads(data)
-        entries = {
-            file: Entry(tuple(e["sha256"]), int(e["bytes"]), int(e["mtime_ns"])) for file, e in about["files"].items()
-        }
-        if any(file.startswith("/") or ".." in file.split("/") for file in entries):
-            raise ValueError("a file lies outside")
-        return entries, str(about["writer"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = f"{remote.shown}/{name} is damaged: {error}"
-        raise DataError(problem, "Put back an older version of it, or start in another workspace.") from None
-
-
-def write_index(remote: RemoteFolder, name: str, entries: Mapping[str, Entry], writer: str) -> None:
-    """Write an index."""
-    files = {file: asdict(entry) for file, entry in sorted(entries.items())}
-    remote.write(name, json.dumps({"writer": writer, "files": files}).encode())
-
-
-def unit_name(folder: str) -> str:
-    """Return the name of the index of what a worker makes below a folder."""
-    return f"{UNITS}/{folder}/unit.json"
-
-
-def bring(remote: RemoteFolder, root: Path, entries: Mapping[str, Entry], note: Callable[[int], None] = bool) -> None:
-    """Bring objects into a folder, those that are not there yet.
-
-    Args:
-        remote: where they are.
-        root: the folder.
-        entries: which.
-        note: told the bytes of each file that has come.
-
-    Raises:
-        DataError: an object is gone or damaged.
-    """
-    for name, entry in entries.items():
-        path = inside(root, name)
-        if not entry.is_file(path):
-            remote.fetch(name, path, entry.sha256)
-            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
-            note(entry.bytes)
 
 
 class Mirror:
@@ -181,14 +102,22 @@ class Mirror:
         Raises:
             DataError: an object is gone or damaged.
         """
-        for name in self.remote.list(f"{UNITS}/{folder}".rstrip("/")):
-            data = self.remote.read(name)
-            if data is not None and self._units.get(name, ("", {}))[0] != (sum_ := _sum(data)):
-                entries, _ = read_index(self.remote, name)
-                with self._lock:
-                    bring(self.remote, self.root, entries)
-                    self.entries |= entries
-                    self._units[name] = sum_, entries
+        for unit, entries in self.new_units(folder).items():
+            with self._lock:
+                for name in self.entries.keys() - merged(self.entries, unit, entries).keys():
+                    (self.root / name).unlink(missing_ok=True)
+                bring(self.remote, self.root, entries)
+                self.entries = merged(self.entries, unit, entries)
+
+    def new_units(self, folder: str = "") -> dict[str, Index]:
+        """Return what other nodes' indexes below a folder hold, of those that are new or changed."""
+        found = {}
+        for unit in self.remote.list(f"{UNITS}/{folder}".rstrip("/")):
+            data = self.remote.read(unit)
+            if data is not None and self._units.get(unit, ("", {}))[0] != (sum_ := _sum(data)):
+                found[unit], _ = read_index(self.remote, unit)
+                self._units[unit] = sum_, found[unit]
+        return found
 
     def bring_rest(self, folder: str) -> None:
         """Bring what was left below a folder.
@@ -234,7 +163,7 @@ def files_below(root: Path, below: str = "") -> Iterator[tuple[str, Path]]:
         here = Path(folder)
         if here == root:
             folders[:] = [name for name in folders if name not in NEVER]
-        folders[:] = [name for name in folders if not name.endswith(".partial") and name != "ray"]
+        folders[:] = [name for name in folders if not name.endswith(".partial") and name != ".ray"]
         for file in files:
             if not file.endswith(_UNFINISHED) and ".part" not in file and file != LOCAL:
                 path = here / file

@@ -19,18 +19,8 @@ from filelock import FileLock
 from brainage_ray.config.base import digest
 from brainage_ray.config.run import TrainingRun
 from brainage_ray.data.files import atomic_folder, sha256_of
-from brainage_ray.data.mirror import (
-    INDEX,
-    LOCAL,
-    Entry,
-    Index,
-    Mirror,
-    bring,
-    files_below,
-    read_index,
-    unit_name,
-    write_index,
-)
+from brainage_ray.data.mirror import LOCAL, Mirror, files_below
+from brainage_ray.data.mirror_index import INDEX, Entry, Index, bring, read_index, unit_name, write_index
 from brainage_ray.data.remote import RemoteFolder
 from brainage_ray.data.safety import inside
 from brainage_ray.data.store import STORE_FILE

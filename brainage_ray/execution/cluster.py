@@ -211,7 +211,7 @@ class Cluster:
         try:
             with _keeping_sigterm():
                 ray.init(**options, logging_level=level, log_to_driver=self._debug)
-        except Exception as error:  # Ray has no kind of its own: of a machine that is too busy it says Exception
+        except Exception as error:  # what Ray says of a machine that is too busy is no kind of its own
             self.close()
             raise EngineError(f"{problem}: {str(error).strip().splitlines()[0]}", fix) from error
 

@@ -105,7 +105,7 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
     from brainage_ray.execution.searcher import StartingActors, StudySearcher, StudyStopper
     from brainage_ray.execution.silence import SilenceWatch
 
-    scratch = plan.folder / "ray"
+    scratch = plan.folder / ".ray"
     tuner = tune.Tuner(
         _trainable(plan, epochs),
         tune_config=tune.TuneConfig(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from brainage_ray.execution.train_worker import Event, Trainer
 
 _POLL_SECONDS = 0.2
+SCRATCH = ".ray"
+"""Folder for what Ray Train writes and nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def launch(work: TrainingWork, indices: Sequence[int], workers: int, hear: Calla
     import ray
 
     mailbox = _start_mailbox()
-    scratch = work.jobs[0].run.folder.absolute().parent / "ray"
+    scratch = work.jobs[0].run.folder.absolute().parent / SCRATCH
     orders = {
         "runs": [(index, _run_json(work, index)) for index in indices],
         "parallel": work.parallel,

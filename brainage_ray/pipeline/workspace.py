@@ -14,7 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from brainage_ray.data.lease import SIGN_SECONDS, Lease
-from brainage_ray.data.mirror import INDEX, LOCAL, Index, Mirror, bring, files_below, read_index
+from brainage_ray.data.mirror import LOCAL, Mirror, files_below
+from brainage_ray.data.mirror_index import INDEX, Index, bring, merged, read_index
 from brainage_ray.data.node_files import local_root, set_driver
 from brainage_ray.data.remote import RemoteFolder, is_uri
 from brainage_ray.errors import BrainageError, EngineError
@@ -55,7 +56,7 @@ def opened_workspace(workspace: Path | str, what: str, say: Callable[[str], None
         if not free:
             problem = f"another process of this machine works in {remote.shown} (its folder here is {root})"
             raise EngineError(problem, "Wait for it, or stop it.")
-        lease = Lease(remote, root, what)
+        lease = Lease(remote, root.with_name(f".{root.name}.lease"), what)
         lease.take(say)
         try:
             mirror = Mirror(root, remote, writer=uuid.uuid4().hex)
@@ -96,9 +97,11 @@ def _fill(mirror: Mirror, say: Callable[[str], None]) -> None:
     if _is_ours(mirror.root, writer):
         mirror.entries = index
         mirror.left = {name for name in _later(index) if not (mirror.root / name).is_file()}
+        mirror.adopt()
     else:
+        for unit, entries in mirror.new_units().items():
+            index = merged(index, unit, entries)
         _replace(mirror, index, say)
-    mirror.adopt()
     (mirror.root / LOCAL).write_text(mirror.writer)
 
 

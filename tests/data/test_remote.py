@@ -14,7 +14,8 @@ import pytest
 from brainage_ray.data import lease as leases
 from brainage_ray.data.files import sha256_of
 from brainage_ray.data.lease import LEASE, Lease
-from brainage_ray.data.mirror import INDEX, Mirror, bring, read_index, unit_name
+from brainage_ray.data.mirror import Mirror
+from brainage_ray.data.mirror_index import INDEX, bring, read_index, unit_name
 from brainage_ray.data.remote import RemoteFolder
 from brainage_ray.errors import BrainageError, ConfigError, DataError, EngineError
 
@@ -230,3 +231,15 @@ def test_a_network_that_fails_for_a_while_is_tried_again(remote, monkeypatch):
     tries.clear()
     with pytest.raises(BrainageError, match=r"/x: the server.*could not be reached"):
         remote._patiently("x", act)
+
+
+def test_what_another_node_deleted_is_no_more_expected(remote, tmp_path):
+    node = Mirror(fill(tmp_path / "node"), remote, unit_name("exp"), "exp")
+    node.send()
+    driver = Mirror(tmp_path / "driver", remote)
+    driver.adopt()
+    (node.root / "exp/result.json").unlink()
+    node.send()
+    driver.adopt()
+    assert not (driver.root / "exp/result.json").exists()
+    assert "exp/result.json" not in driver.entries
