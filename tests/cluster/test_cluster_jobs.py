@@ -82,6 +82,13 @@ class Laptop:
         running.reader.join()
         return running.text
 
+    def up(self) -> None:
+        words = ("up", "--yes", str(self.file))
+        try:
+            self.machine.call(*words)
+        except AssertionError:  # Ray gives its own start 30 s, which a busy machine does not keep
+            self.machine.call(*words)
+
     @property
     def workspace(self) -> Path:
         return self.machine.folder / "runs"
@@ -115,7 +122,7 @@ class Running:
 @pytest.fixture(scope="module")
 def laptop(machine: Machine) -> Iterator[Laptop]:
     laptop = Laptop(machine)
-    machine.call("up", "--yes", str(laptop.file))
+    laptop.up()
     yield laptop
     subprocess.run([str(machine.home / "venv/bin/ray"), "stop"], check=False)
 
@@ -155,7 +162,7 @@ def test_a_search_outlives_its_follower_and_its_head_and_its_model_comes_home(la
 
     machine.call("down", "--yes", str(laptop.file))  # and another head, with the same workspace
     eventually(lambda: not machine.processes(), seconds=60)
-    machine.call("up", "--yes", str(laptop.file))
+    laptop.up()
     done = laptop.start("run", "afar.yaml").ends(0)
     assert "prepare:" not in done  # it was done before
     assert "test MAE" in done
