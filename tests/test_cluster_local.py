@@ -119,7 +119,7 @@ class Machine:
             "HOME": str(self.laptop), "RAY_TMPDIR": f"{self.laptop}/tmp", "TMPDIR": f"{self.laptop}/tmp",
             "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0",
         }  # fmt: skip
-        done = subprocess.run([str(RAY), verb, *arguments], cwd=ROOT, env=environment, timeout=240, text=True,
+        done = subprocess.run([str(RAY), verb, *arguments], cwd=ROOT, env=environment, timeout=500, text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
         assert done.returncode == 0, done.stdout
         return done.stdout

@@ -74,7 +74,8 @@ def run_there(path: Path, overrides: Sequence[str], place: Place, until: str, cl
         if not job_id:
             raise
         words = ["--cluster", str(cluster)]
-        again = f"{the_rest(path, overrides, Place(place.workspace))} {shlex.join(words)}"
+        up_to = ["--until", until] if until != "report" else []
+        again = f"{the_rest(path, overrides, Place(place.workspace))} {shlex.join([*up_to, *words])}"
         stop = shlex.join(["brainage", "stop", str(path), *words])
         raise Detached(f"Job {job_id} goes on without you. Back to it: {again}", f"Stop it: {stop}") from None
     if job.status != "SUCCEEDED":

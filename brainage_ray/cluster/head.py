@@ -14,7 +14,7 @@ from brainage_ray.config.read import read_yaml
 from brainage_ray.errors import ConfigError, EngineError
 from brainage_ray.execution import find_launched_head
 
-CONNECT_S = 10
+CONNECT_S = 20
 SSH_FAILED = 255
 """What ssh itself exits with where it did not get to run the command."""
 OPTIONS = (

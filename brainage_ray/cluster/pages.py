@@ -18,7 +18,7 @@ from brainage_ray.cluster.submit import on_head
 from brainage_ray.cluster.tunnel import Tunnel
 from brainage_ray.errors import EngineError
 
-START_S = 90
+START_S = 180
 """How long the servers may take to answer; MLflow's imports take their time."""
 OPTUNA_PORT = 8080
 _FREE = (

@@ -152,6 +152,8 @@ class ClusterJobs:
             raise ConnectionLost(f"Ray's dashboard does not answer: {reason}", "Start the cluster: ray up.") from None
         except (RuntimeError, ValueError) as error:
             problem = " ".join(str(error).split())[:600]
+            if "status code 5" in problem:  # of a head that is starting, or has too much to do
+                raise ConnectionLost(f"Ray's dashboard is in trouble: {problem}", "Try again.") from error
             raise EngineError(f"Ray does not do what is asked: {problem}", "See its logs: ray exec.") from error
 
 
