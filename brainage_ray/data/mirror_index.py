@@ -70,7 +70,7 @@ def unit_name(folder: str) -> str:
     return f"{UNITS}/{folder}/unit.json"
 
 
-def bring(remote: RemoteFolder, root: Path, entries: Mapping[str, Entry], note: Callable[[int], None] = bool) -> None:
+def bring(remote: RemoteFolder, root: Path, entries: Mapping[str, Entry], note: Callable[[int], object] = bool) -> None:
     """Bring objects into a folder, those that are not there yet.
 
     Args:

@@ -111,7 +111,7 @@ def _is_ours(root: Path, writer: str) -> bool:
 
 
 def _replace(mirror: Mirror, index: Index, say: Callable[[str], None]) -> None:
-    root, came = mirror.root, []
+    root, came = mirror.root, list[int]()
     (root / LOCAL).unlink(missing_ok=True)
     for name, path in list(files_below(root)):
         if name not in index:
