@@ -107,7 +107,12 @@ def test_a_second_driver_is_refused_and_a_lost_lease_stops_the_first(uri, machin
             pass
         write(root, "one")
     machine("third")
-    with pytest.raises(EngineError, match="written by process 1 on thief"), opened(uri):
+    with pytest.raises(EngineError, match="written by process 1 on thief"):
+        _work_while_a_thief_comes(uri)
+
+
+def _work_while_a_thief_comes(uri: str) -> None:
+    with opened(uri):
         remote = RemoteFolder(uri)
         thief = (remote.read(leases.LEASE) or b"").replace(b'"host": "elsewhere"', b'"host": "thief"')
         thief = thief.replace(b'"id": "', b'"id": "x').replace(f'"pid": {os.getpid()}'.encode(), b'"pid": 1')
