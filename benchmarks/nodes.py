@@ -124,11 +124,12 @@ def search(folder: Path, nodes: int, trials: int, profile: bool = False) -> Load
     os.environ["RAY_TMPDIR"] = str(folder)  # for the note of Ray's where this cluster is
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # many start at once on few cores
     ray = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder / "ray")}
+    small = {"object_store_memory": STORE_BYTES, "include_log_monitor": False}
     (folder / "ray").mkdir()
-    raylets = Nodes(initialize_head=True, head_node_args=ray | {"object_store_memory": STORE_BYTES})
+    raylets = Nodes(initialize_head=True, head_node_args=ray | small)
     try:
         for _ in range(nodes):
-            raylets.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+            raylets.add_node(num_cpus=1, **small)
         calls = _count_calls()
         with Cluster(raylets.address) as cluster, MlflowTracker(folder, "warm") as tracker:
             _study(cluster, folder / "warm", nodes, 2 * nodes, tracker)

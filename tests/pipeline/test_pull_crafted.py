@@ -28,7 +28,8 @@ def model(folder: Path, secret: Path, file: str = "seed-0.safetensors") -> Path:
     member = {"seed": 0, "file": file, "sha256": sha256_of(secret), "epochs": 1,
               "target_mean_years": 60, "target_sd_years": 10}  # fmt: skip
     about = {
-        "schema_version": SCHEMA_VERSION, "experiment": "e", "arm": "unet", "backbone": UNetConfig(kind="unet").to_json(),
+        "schema_version": SCHEMA_VERSION, "experiment": "e", "arm": "unet",
+        "backbone": UNetConfig(kind="unet").to_json(),
         "training": TrainingConfig().to_json(), "preprocessing": PreprocessingConfig().to_json(),
         "aggregate": "median", "members": [member], "data_hash": "", "commit": "",
     }  # fmt: skip
