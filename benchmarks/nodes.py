@@ -116,19 +116,22 @@ def keep(load: Load) -> list[Load]:
 
 def search(folder: Path, nodes: int, trials: int, profile: bool = False) -> Load:
     """Start so many nodes, search on them once to warm up and once for the clock."""
+    os.environ["RAY_TMPDIR"] = str(folder)  # for the note of Ray's where this cluster is
+    os.environ.setdefault(
+        "RAY_raylet_start_wait_time_s", "300"
+    )  # before Ray is loaded: many start at once on few cores
     from ray.cluster_utils import Cluster as Nodes
 
     from brainage_ray.execution import Cluster
     from brainage_ray.tracking import MlflowTracker
 
-    os.environ["RAY_TMPDIR"] = str(folder)  # for the note of Ray's where this cluster is
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # many start at once on few cores
     ray = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder / "ray")}
+    small = {"object_store_memory": STORE_BYTES, "include_log_monitor": False}
     (folder / "ray").mkdir()
-    raylets = Nodes(initialize_head=True, head_node_args=ray | {"object_store_memory": STORE_BYTES})
+    raylets = Nodes(initialize_head=True, head_node_args=ray | small)
     try:
         for _ in range(nodes):
-            raylets.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+            raylets.add_node(num_cpus=1, **small)
         calls = _count_calls()
         with Cluster(raylets.address) as cluster, MlflowTracker(folder, "warm") as tracker:
             _study(cluster, folder / "warm", nodes, 2 * nodes, tracker)

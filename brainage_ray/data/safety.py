@@ -86,7 +86,7 @@ def read_parquet(path: Path, **options: Any) -> pd.DataFrame:
             total += _unfolded_bytes(file.read_row_group(i))
             if total > MOST_TABLE_BYTES:
                 raise _too_large(path)
-    return pd.read_parquet(path, **options)
+    return pd.read_parquet(path, **options)  # noqa: TID251
 
 
 def open_image(path: Path) -> Any:
@@ -100,7 +100,7 @@ def open_image(path: Path) -> Any:
     if ".gii" in path.suffixes:
         raise DataError(f"{path} is a surface, not a volume", "Give the NIfTI file of the scan.")
     _check_offset(path)
-    image: Any = nib.load(path)
+    image: Any = nib.load(path)  # noqa: TID251
     shape = " x ".join(map(str, image.shape))
     if (voxels := math.prod(image.shape)) > MOST_VOXELS:
         fix = "The file is damaged or made to do harm; get it again or leave the scan out."

@@ -47,7 +47,7 @@ def load_torch(path: Path, mmap: bool = False) -> Any:
         else:
             for _ in range(_LEGACY_PICKLES):
                 _check_pickle(path, file)
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)  # noqa: TID251
 
 
 def _check_archive(path: Path, file: BinaryIO) -> None:

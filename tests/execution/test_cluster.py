@@ -203,6 +203,13 @@ for address in (sys.argv[1], "auto"):
             [sys.executable, "-c", join, address], cwd=tmp_path, capture_output=True, text=True, timeout=120,
             env=own, check=False,
         )  # fmt: skip
+        stranger = subprocess.run(
+            [sys.executable, "-c", join, address], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+            env={**own, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, check=False,
+        )  # fmt: skip
         running.communicate("end\n", timeout=60)
+    assert stranger.returncode == 1
+    assert f"EngineError: the Ray cluster at {address}, which listens, does not let us in" in stranger.stderr
+    assert "InvalidAuthToken" in stranger.stderr, "Ray's own line"
     assert joined.stdout.splitlines() == ["[4, 9] 1 CPUs and 0 GPUs"] * 2
     assert joined.stderr == ""

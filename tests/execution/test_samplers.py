@@ -140,13 +140,14 @@ def test_code_in_the_optimizer_that_a_study_keeps_is_not_run(tmp_path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "made",))
 
-    config = make_plan(tmp_path, TWO_RANGES, sampler="cmaes", trials=14).search
-    study = optuna.create_study(sampler=make_sampler(config, 0, None))
-    study.optimize(lambda trial: trial.suggest_float("a", 0, 1) + trial.suggest_float("b", 0, 1), n_trials=12)
-    harmful = study.sampler._split_optimizer_str(pickle.dumps(Harm()).hex())
-    trial = study.trials[-1]
-    for name, text in harmful.items():
-        study._storage.set_trial_system_attr(trial._trial_id, name, text)
-    with pytest.raises(UnsafeFileError, match=r"trial 11 of the study holds more than numbers: it calls for"):
-        study.ask({name: optuna.distributions.FloatDistribution(0, 1) for name in "ab"})
+    space = {name: optuna.distributions.FloatDistribution(0, 1) for name in "ab"}
+    study = optuna.create_study(
+        sampler=make_sampler(make_plan(tmp_path, TWO_RANGES, sampler="cmaes", trials=9).search, 0, None)
+    )
+    kept = study.sampler._split_optimizer_str(pickle.dumps(Harm()).hex())
+    for number in range(STARTUP_TRIALS):
+        params = {"a": number / STARTUP_TRIALS, "b": 0.5}
+        study.add_trial(optuna.create_trial(params=params, distributions=space, value=1.0, system_attrs=kept))
+    with pytest.raises(UnsafeFileError, match=r"trial 9 of the study holds more than numbers: it calls for"):
+        study.ask(space)
     assert not (tmp_path / "made").exists()
