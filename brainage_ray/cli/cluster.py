@@ -9,6 +9,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
@@ -52,9 +53,7 @@ def run_there(path: Path, overrides: Sequence[str], place: Place, until: str, cl
     """
     from brainage_ray.pipeline import check_stage
 
-    order = Order(
-        load_experiment(path, overrides), path, overrides, until, workspace_there(place), find_tree(Path.cwd())
-    )
+    order = Order(load_experiment(path, overrides), path, overrides, until, run_place(place), find_tree(Path.cwd()))
     check_stage(until)
     order.command()  # whether the file goes along, before ssh is asked
     Console().print(headline(order.experiment))
@@ -103,7 +102,7 @@ def status_there(path: Path | None, overrides: Sequence[str], place: Place, clus
 def stop_there(path: Path | None, place: Place, cluster: Path) -> None:
     """Stop a job gently, and wait until it has ended."""
     name = load_experiment(path).name if path else None
-    workspace = None if place.workspace == RUNS else workspace_there(place)
+    workspace = None if place.workspace == RUNS else run_place(place)
     with jobs_of(find_head(cluster)) as jobs:
         found = running(jobs, name, workspace)
         if not found:
@@ -166,6 +165,18 @@ def _introduce(head: Head, pages: list[Page], tunnel: Tunnel) -> None:
     _tell("Ctrl-C ends it.")
 
 
+def run_place(place: Place) -> PurePosixPath | str:
+    """Return where a job works: a folder of the cluster, or a URI.
+
+    Raises:
+        ConfigError: an option names a place on this machine, or in another cluster.
+    """
+    if isinstance(place.workspace, Path):
+        return workspace_there(place)
+    workspace_there(replace(place, workspace=RUNS))  # the other options
+    return place.workspace
+
+
 def workspace_there(place: Place) -> PurePosixPath:
     """Return the workspace on the cluster.
 
@@ -185,9 +196,7 @@ def workspace_there(place: Place) -> PurePosixPath:
         return WORKSPACE
     if not isinstance(place.workspace, Path):
         problem = f"--workspace {place.workspace} is no folder of the head"
-        raise ConfigError(
-            problem, f"Leave out --cluster, which such a workspace needs not; or leave it out for {WORKSPACE}."
-        )
+        raise ConfigError(problem, "Leave out --cluster: such a workspace is reached from here.")
     if not place.workspace.is_absolute():
         problem = f"--workspace {place.workspace} is no absolute path, and --cluster has it on the head"
         raise ConfigError(problem, f"Write one, or leave it out for {WORKSPACE}.")

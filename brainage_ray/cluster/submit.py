@@ -35,8 +35,8 @@ class Order:
     file: Path
     overrides: Sequence[str]
     until: str
-    workspace: PurePosixPath
-    """On the cluster."""
+    workspace: PurePosixPath | str
+    """On the cluster; or the URI of one."""
     tree: Tree
 
     @property
@@ -61,16 +61,18 @@ class Order:
                        self.tree.here)  # fmt: skip
 
 
-def on_head(workspace: PurePosixPath, command: str, folder: Path | None = None) -> str:
+def on_head(workspace: PurePosixPath | str, command: str, folder: Path | None = None) -> str:
     """Return shell that runs a command with the head's own Python, and with its services where there are some.
 
     Args:
-        workspace: whose services are meant.
+        workspace: whose services are meant; one at a URI has none, as what they hold would go with the head.
         command: of the shell.
         folder: where it starts; None: where the shell does.
     """
-    environment = shlex.quote(f"{workspace}/services/environment")
-    steps = ['PATH="$HOME/venv/bin:$PATH"; export PATH', f"if [ -r {environment} ]; then . {environment}; fi"]
+    steps = ['PATH="$HOME/venv/bin:$PATH"; export PATH']
+    if isinstance(workspace, PurePosixPath):
+        environment = shlex.quote(f"{workspace}/services/environment")
+        steps += [f"if [ -r {environment} ]; then . {environment}; fi"]
     steps += [f"cd {shlex.quote(folder.as_posix())}"] if folder and folder.parts else []
     return "; ".join([*steps, command])
 
@@ -120,7 +122,7 @@ def submit(order: Order, jobs: ClusterJobs) -> tuple[str, bool]:
     return job_id, True
 
 
-def running(jobs: ClusterJobs, experiment: str | None, workspace: PurePosixPath | None) -> list[ClusterJob]:
+def running(jobs: ClusterJobs, experiment: str | None, workspace: PurePosixPath | str | None) -> list[ClusterJob]:
     """Return the jobs of ours that have not ended, of one experiment and in one workspace where these are named."""
     ours = [job for job in jobs.all() if EXPERIMENT in job.about and not job.ended]
     return [
