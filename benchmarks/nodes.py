@@ -117,9 +117,7 @@ def keep(load: Load) -> list[Load]:
 def search(folder: Path, nodes: int, trials: int, profile: bool = False) -> Load:
     """Start so many nodes, search on them once to warm up and once for the clock."""
     os.environ["RAY_TMPDIR"] = str(folder)  # for the note of Ray's where this cluster is
-    os.environ.setdefault(
-        "RAY_raylet_start_wait_time_s", "300"
-    )  # before Ray is loaded: many start at once on few cores
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # many start at once; read as Ray is loaded
     from ray.cluster_utils import Cluster as Nodes
 
     from brainage_ray.execution import Cluster
