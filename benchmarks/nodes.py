@@ -255,7 +255,7 @@ def draw(loads: list[Load]) -> None:
     axes.set_title(f"{trials:,} trials that do nothing", loc="left")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(FIGURE, dpi=120)
 
 
