@@ -22,8 +22,6 @@ from fuzz_cohorts import serial_map
 import brainage_ray.pipeline.prepare as stage
 from brainage_ray import cli, pipeline
 from brainage_ray.cli import main
-from brainage_ray.execution.cluster import HERE_ONLY, SETTINGS
-from brainage_ray.tracking.client import load_mlflow
 
 
 def changes(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -83,11 +81,6 @@ if __name__ == "__main__":
     for package in (cli, pipeline):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    load_mlflow()
-    for name, value in (SETTINGS | HERE_ONLY).items():  # some are read where Ray is imported
-        os.environ.setdefault(name, value)
-    for heavy in ("ray.train.torch", "ray.tune", "brainage_ray.execution.searcher"):
-        importlib.import_module(heavy)
     gc.freeze()  # no pages to copy after a fork
     for line in sys.stdin:
         sys.stdout.write(f"{answer(json.loads(line))}\n")
