@@ -1,4 +1,4 @@
-"""cluster/local.yaml for real: `ray up`, `ray exec` and `ray down` over an sshd on the loopback, with nothing left."""
+"""cluster/local.yaml for real: `ray up`, `ray exec`, the services and `ray down` over an sshd on the loopback."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from postgres import programs
 
 ROOT = Path(__file__).resolve().parent.parent
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -27,9 +28,13 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.skipif(
-        not (SSHD and shutil.which("ssh") and shutil.which("rsync")), reason="needs sshd, ssh and rsync"
+        not (SSHD and shutil.which("ssh") and shutil.which("rsync") and programs()),
+        reason="needs sshd, ssh, rsync and PostgreSQL",
     ),
 ]
+
+
+BRAINAGE = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
 
 
 def free_port() -> int:
@@ -57,10 +62,18 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder, self.ssh_port, self.ray_port = folder, free_port(), free_port()
         self.home, self.laptop, self.ray = folder / "home", folder / "laptop", folder / "ray"
+        self.workspace, self.ports = folder / "srv" / "runs", (free_port(), free_port())
         self.name = f"test-{secrets.token_hex(4)}"
         for place in (self.home / "tmp", self.laptop / "tmp", self.laptop / ".ray", folder / "sshd"):
             place.mkdir(parents=True)
         (self.laptop / ".ray" / "auth_token").write_text(secrets.token_hex(32))
+        script(self.home / "venv/bin/brainage", f'PYTHONPATH={ROOT} exec {sys.executable} -c "{BRAINAGE}" "$@"')
+        # in place of the machine's own table of what to start, which is left alone
+        table = folder / "crontab"
+        script(
+            self.home / "venv/bin/crontab",
+            f"[[ $1 != -l ]] || exec cat {table}\ncat > {table}.new; mv {table}.new {table}",
+        )
         # `ray stop`, which `ray down` says, would end every Ray process of this machine: here it ends this test's.
         end = f"pgrep -f -- '{self.ray}/' | xargs --no-run-if-empty kill"
         stop = f"{{ {end}; sleep 3; {end} -KILL; exit 0; }}"  # as Ray does, which waits longer
@@ -99,7 +112,7 @@ class Machine:
         config["provider"] |= {"head_ip": "127.0.0.1", "worker_ips": ["127.0.0.2"]}
         config["auth"] = {"ssh_user": getpass.getuser(), "ssh_private_key": str(self.folder / "sshd" / "key")}
         config["setup_commands"] = [c for c in config["setup_commands"] if "sudo" not in c and "pip install" not in c]
-        config["head_setup_commands"] = []
+        config["head_setup_commands"] = [c for c in config["head_setup_commands"] if "sudo" not in c]
         for role, program, ip in (("head", "gcs_server", "127.0.0.1"), ("worker", "raylet", "127.0.0.2")):
             commands = config[f"{role}_start_ray_commands"]
             guard = f'pgrep -u "$(id -u)" -x {program} > /dev/null || '  # there may be other clusters on this machine
@@ -107,10 +120,14 @@ class Machine:
             assert "6379" in commands[-1]
             start = commands[-1].replace(guard, "").replace("6379", str(self.ray_port))
             config[f"{role}_start_ray_commands"] = [
-                f"{start} --node-ip-address={ip} --temp-dir={self.ray} --num-cpus=1"
+                *(c for c in commands[:-1] if "sudo" not in c),
+                f"{start} --node-ip-address={ip} --temp-dir={self.ray} --num-cpus=1",
             ]
+        port, postgres_port = self.ports
+        text = yaml.safe_dump(config, width=1000).replace("/srv/brainage", str(self.folder / "srv"))
+        start = "brainage services start"
         path = self.folder / "local.yaml"
-        path.write_text(yaml.safe_dump(config))
+        path.write_text(text.replace(f"{start} --", f"{start} --port {port} --postgres-port {postgres_port} --"))
         return path
 
     def call(self, verb: str, *arguments: str) -> str:
@@ -140,12 +157,14 @@ class Machine:
 @pytest.fixture
 def machine() -> Iterator[Machine]:
     with tempfile.TemporaryDirectory(prefix="bl", dir="/tmp", ignore_cleanup_errors=True) as folder:  # Ray's sockets
+        Path(folder).chmod(0o755)  # started by root, PostgreSQL runs as another user
         machine = Machine(Path(folder))
         sshd = machine.start()
         try:
             yield machine
         finally:
-            subprocess.run([str(machine.home / "venv/bin/ray"), "stop"], check=False)
+            for command in (["ray", "stop"], ["brainage", "services", "stop", "--workspace", str(machine.workspace)]):
+                subprocess.run([machine.home / "venv/bin" / command[0], *command[1:]], check=False)
             sshd.terminate()
             sshd.wait()
     user, name = (hashlib.sha256(text.encode()).hexdigest()[:10] for text in (getpass.getuser(), machine.name))
@@ -164,8 +183,24 @@ def test_ray_up_exec_and_down(machine):
 
     # the token and the PATH are there without a word of ours, and without the token nobody gets in
     status = f"ray status --address 127.0.0.1:{machine.ray_port}"
-    eventually(lambda: "2.0 CPU" in machine.call("exec", config, status), seconds=120)  # the head's and the worker's
+    eventually(lambda: "2.0 CPU" in machine.call("exec", config, status), seconds=200)  # the head's and the worker's
     assert "refused" in machine.call("exec", config, f"RAY_AUTH_TOKEN=wrong {status} || echo refused")
+
+    # the servers: where every shell of the head finds them, for those with the password alone, back after a restart
+    ask = "psql -tAc 'SELECT 40 + 2' \"${BRAINAGE_STORAGE:?}\" 2>&1"
+    assert "42" in machine.call("exec", config, ask)
+    assert "authentication failed" in machine.call("exec", config, f"PGPASSWORD=wrong {ask} || true")
+    url = f"http://127.0.0.1:{machine.ports[0]}/api/2.0/mlflow/experiments/search?max_results=1"
+    code = f"curl -s -o /dev/null -w 'code %{{http_code}}' '{url}'"
+    login = '"$MLFLOW_TRACKING_USERNAME:$MLFLOW_TRACKING_PASSWORD"'
+    assert "code 200" in machine.call("exec", config, f"{code} -u {login}")
+    assert "code 401" in machine.call("exec", config, f"{code} -u admin:wrong")
+    stop = f"brainage services stop --workspace {machine.workspace}"
+    assert "Stopped" in machine.call("exec", config, stop)
+    [at_reboot] = (machine.folder / "crontab").read_text().splitlines()
+    machine.call("exec", config, at_reboot.removeprefix("@reboot "))
+    assert "42" in machine.call("exec", config, ask)
+    machine.call("exec", config, stop)
 
     machine.call("down", "--yes", config)
     eventually(lambda: not machine.processes(), seconds=60)

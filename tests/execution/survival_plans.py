@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ def plan_in(folder: Path, **search: Any) -> StudyPlan:
 def source() -> EpochSource:
     """A training of some milliseconds with a checkpoint after each epoch.
 
-    Before it trains an epoch it does what the file "orders/<trial>-<epoch>" of the study says, once. Its functions are
-    nested so that they are pickled whole: the workers cannot import this module.
+    Before it trains an epoch it does what the file "orders/<trial>-<epoch>" of the study says, once, and leaves its pid
+    there. Its functions are nested so that they are pickled whole: the workers cannot import this module.
     """
     obey, value_of = _obey(), _value_of()
 
@@ -105,6 +105,7 @@ def _obey() -> Callable[[Path], None]:
         import time
 
         what = order.read_text()
+        order.write_text(str(os.getpid()))
         order.rename(order.with_suffix(".nan" if what == "nan" else ".obeyed"))
         if what == "raise":
             raise OSError("the store is gone")
@@ -164,10 +165,11 @@ def retell_or_run(cluster: Cluster, plan: StudyPlan, tracker: MlflowTracker, epo
 
 
 def start_driver(
-    folder: Path, sampler: str, address: str, uri: str = "", store: Path | str = ""
+    folder: Path, sampler: str, address: str, uri: str = "", store: Path | str = "", inside: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
+    """Start a driver; `inside` is what its command line begins with, to run it on another host."""
     code = "import survival_plans; survival_plans.main()"
-    command = [sys.executable, "-c", code, str(folder), sampler, address, uri, str(store)]
+    command = [*inside, sys.executable, "-c", code, str(folder), sampler, address, uri, str(store)]
     path = os.pathsep.join([str(HERE), str(HERE.parent / "training"), os.environ.get("PYTHONPATH", "")])
     driver = subprocess.Popen(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True,

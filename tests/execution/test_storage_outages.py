@@ -259,6 +259,10 @@ from brainage_ray.execution import Cluster, run_study
 
 def source():
     def epochs(run):
+        import time
+        time.sleep(0.2)
+        with (run.folder.parents[2] / "trained").open("a") as file:
+            file.write(run.folder.parent.name + "\\n")
         yield {"validation_mae": run.training.optimizer.lr}
     return epochs
 
@@ -273,7 +277,9 @@ print(json.dumps([trial.best_value for trial in result.trials]))
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_two_drivers_at_once_work_in_one_new_database(server: Postgres, tmp_path: Path, short_folder: Path):
+def test_two_drivers_at_once_work_in_one_new_database_whose_server_restarts(
+    server: Postgres, tmp_path: Path, short_folder: Path
+):
     storage = server.new_database("shared")
     paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     drivers = {}
@@ -284,11 +290,17 @@ def test_two_drivers_at_once_work_in_one_new_database(server: Postgres, tmp_path
             [sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
+    logs = [tmp_path / name / "study" / "trained" for name in drivers]
+    while not all(log.exists() for log in logs) and all(driver.poll() is None for driver in drivers.values()):
+        threading.Event().wait(0.05)
+    server.control("restart", "-m", "immediate")
     found = {name: driver.communicate(timeout=500) for name, driver in drivers.items()}
     for name, (output, errors) in found.items():
-        assert errors == ""
+        assert drivers[name].returncode == 0, errors
         values = json.loads(output)
         assert len(set(values)) == 8
+        trained = (tmp_path / name / "study" / "trained").read_text().split()
+        assert sorted(trained) == [f"{place:03d}" for place in range(8)], "a trial was trained twice, or never"
         result = load_study_result(tmp_path / name / "study", None, storage)
         assert [trial.best_value for trial in result.trials] == values
     assert not set(json.loads(found["one"][0])) & set(json.loads(found["another"][0]))
