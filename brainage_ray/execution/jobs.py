@@ -8,6 +8,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 from brainage_ray.errors import ConnectionLost, EngineError
 
 Answer = TypeVar("Answer")
+AGENT_S = 120
+"""How long a head that has just started may take until it runs jobs, after its dashboard answers."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _ELSEWHERE = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 """They win over the address that the client is given."""
@@ -92,11 +95,20 @@ class ClusterJobs:
             EngineError: the cluster has such a job already.
         """
         runtime = {"working_dir": str(package), "env_vars": dict(environment)}
-        self._asked(
-            lambda: self._client.submit_job(
-                entrypoint=command, submission_id=job_id, runtime_env=runtime, metadata=dict(about)
-            )
-        )
+        end = time.monotonic() + AGENT_S
+        while True:
+            try:
+                self._asked(
+                    lambda: self._client.submit_job(
+                        entrypoint=command, submission_id=job_id, runtime_env=runtime, metadata=dict(about)
+                    )
+                )
+            except ConnectionLost as error:
+                if "No available agent" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(2)
+            else:
+                return
 
     def stop(self, job_id: str) -> None:
         """Ask a job to end; it takes its time."""
