@@ -19,11 +19,16 @@ from brainage_ray.data.remote import RemoteFolder
 
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
 
-from small_experiment import EXPERIMENT, brainage
+from small_experiment import EXPERIMENT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 CODE = "import sys; from brainage_ray.cli import main; sys.argv[0] = 'brainage'; main()"
+
+
+def brainage(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", CODE, *map(str, arguments)], capture_output=True, text=True,
+                          env={**os.environ, "COLUMNS": "250", **environment}, timeout=500, check=False)  # fmt: skip
 
 
 @pytest.fixture
