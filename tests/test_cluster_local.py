@@ -187,7 +187,7 @@ def test_ray_up_exec_and_down(machine):
     assert "refused" in machine.call("exec", config, f"RAY_AUTH_TOKEN=wrong {status} || echo refused")
 
     # the servers: where every shell of the head finds them, for those with the password alone, back after a restart
-    ask = "psql -tAc 'SELECT 40 + 2' \"${BRAINAGE_STORAGE:?}\" 2>&1"
+    ask = "PSQL_PAGER=cat psql -tAc 'SELECT 40 + 2' \"${BRAINAGE_STORAGE:?}\" 2>&1"
     assert "42" in machine.call("exec", config, ask)
     assert "authentication failed" in machine.call("exec", config, f"PGPASSWORD=wrong {ask} || true")
     url = f"http://127.0.0.1:{machine.ports[0]}/api/2.0/mlflow/experiments/search?max_results=1"
