@@ -36,7 +36,8 @@ def head(machine: Machine) -> Iterator[Head]:
     start = (
         "export RAY_AUTH_MODE=token RAY_agent_register_timeout_ms=300000; ~/venv/bin/ray start --disable-usage-stats "
         f"--head --port={machine.ray_port} --node-ip-address=127.0.0.1 --temp-dir={machine.ray} --num-cpus=1 "
-        f"--dashboard-host=127.0.0.1 --dashboard-port={head.dashboard} > /dev/null"
+        f"--dashboard-host=127.0.0.1 --dashboard-port={head.dashboard} "
+        f"--dashboard-agent-listen-port={free_port()} > /dev/null"
     )
     try:
         done = head.ssh(start, timeout_s=300)
