@@ -60,9 +60,7 @@ class Laptop:
         mounts = config["file_mounts"]  # each takes its time
         config["file_mounts"] = {place: mounts[place] for place in ("~/.ray/auth_token", "~/brainage/brainage_ray")}
         start = config["head_start_ray_commands"][-1].replace("--num-cpus=1", "--num-cpus=2")
-        ports = (
-            f"--dashboard-port={free_port()} --dashboard-agent-listen-port={free_port()}"  # others run
-        )
+        ports = f"--dashboard-port={free_port()} --dashboard-agent-listen-port={free_port()}"  # others run
         config["head_start_ray_commands"] = [f"{start} {ports}"]
         self.file.write_text(yaml.safe_dump(config))
         script(machine.home / "venv/bin/python", f'exec {sys.executable} "$@"')
