@@ -166,7 +166,7 @@ def test_a_search_outlives_its_follower_and_its_head_and_its_model_comes_home(la
 
     shown = laptop.call("status", "afar.yaml")
     assert shown.count("succeeded") == 1
-    assert re.search(r"search *│ unet *│ 6 of 4", shown)
+    assert re.search(r"search *│ unet *│ 4 of 4", shown)
     assert (laptop.workspace / "afar" / "report" / "index.html").is_file()
     laptop.call("pull", "afar/unet", "--to", str(tmp_path / "checkpoints"))
     assert read_model_folder(tmp_path / "checkpoints").arm == "unet"
