@@ -190,7 +190,7 @@ def test_the_repeats_of_a_trial(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (0.25, "auto"), (1, "auto")])
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (0.25, "cuda"), (1, "cuda")])
 def test_a_trial_without_a_gpu_takes_none(tmp_path: Path, gpus: float, device: str):
     plan = make_plan(tmp_path, LR_RANGE)
     plan = replace(
