@@ -127,7 +127,7 @@ def test_the_mailbox_lies_on_the_node_of_the_driver(cluster: Cluster, monkeypatc
     assert not asked["scheduling_strategy"].soft
 
 
-@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (1, "auto")])
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (1, "cuda")])
 def test_a_worker_without_a_gpu_takes_none(tmp_path: Path, gpus: float, device: str):
     (job,) = make_jobs(tmp_path, range(1))
     job = replace(job, run=job.run.model_copy(update={"device": "auto"}))
