@@ -97,9 +97,7 @@ def load_model(where: AnyPath, workspace: AnyPath = "runs") -> Model:
     >>> str(model), len(model.about.members)
     ('tiny/unet', 2)
     """
-    experiment, _, arm = str(where).partition("/")
-    inside = Path(workspace, experiment, "models", arm)
-    folder = inside if arm and not Path(where).exists() and inside.is_dir() else Path(where)
+    folder = _model_folder(where, workspace)
     return Model(folder, pipeline.read_model_folder(folder))
 
 
@@ -123,8 +121,8 @@ def predict(model: Model | AnyPath, images: Iterable[AnyPath]) -> pd.DataFrame:
     >>> bool(18 < ages["brain_age_years"][0] < 120)
     True
     """
-    opened = model if isinstance(model, Model) else load_model(model)
-    return pipeline.predict(opened.folder, [Path(image) for image in images])
+    folder = model.folder if isinstance(model, Model) else _model_folder(model)  # which predict reads and checks
+    return pipeline.predict(folder, [Path(image) for image in images])
 
 
 def audit(experiment: Experiment, workspace: AnyPath = "runs") -> AuditReport:
@@ -141,3 +139,9 @@ def audit(experiment: Experiment, workspace: AnyPath = "runs") -> AuditReport:
     0
     """
     return pipeline.audit_experiment(experiment, Path(workspace).absolute()).report
+
+
+def _model_folder(where: AnyPath, workspace: AnyPath = "runs") -> Path:
+    experiment, _, arm = str(where).partition("/")
+    inside = Path(workspace, experiment, "models", arm)
+    return inside if arm and not Path(where).exists() and inside.is_dir() else Path(where)

@@ -19,9 +19,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-sys.path.append(str(Path(__file__).parent / "cli"))
-
 from small_experiment import EXPERIMENT
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,6 +17,8 @@ from filelock import ReadWriteLock, Timeout
 
 from brainage_ray.errors import NoSpaceError
 
+SCRATCH = ".ray"
+"""Name of the folders for what Ray writes and nobody reads."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _PARTIAL = ".partial"
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brainage_ray.data.files import sha256_of
+from brainage_ray.data.files import SCRATCH, sha256_of
 from brainage_ray.data.mirror_index import INDEX, UNITS, Entry, Index, bring, merged, read_index, write_index
 from brainage_ray.data.remote import RemoteFolder
 
@@ -163,7 +163,7 @@ def files_below(root: Path, below: str = "") -> Iterator[tuple[str, Path]]:
         here = Path(folder)
         if here == root:
             folders[:] = [name for name in folders if name not in NEVER]
-        folders[:] = [name for name in folders if not name.endswith(".partial") and name != ".ray"]
+        folders[:] = [name for name in folders if not name.endswith(".partial") and name != SCRATCH]
         for file in files:
             if not file.endswith(_UNFINISHED) and ".part" not in file and file != LOCAL:
                 path = here / file

@@ -19,7 +19,6 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 import brainage_ray
-from brainage_ray.data.node_files import worker_environment
 from brainage_ray.errors import EngineError
 from brainage_ray.execution.growth import Autoscaler, find_autoscaler, places_of
 
@@ -196,11 +195,11 @@ class Cluster:
             "include_dashboard": False,
             "_temp_dir": str(self._folder or self._temporary),
         }
-        with _environment(PYTHONPATH=_python_path(), **worker_environment()):
+        with _environment(PYTHONPATH=_python_path(), **_mirror_variables()):
             self._init(options, "Ray does not start on this machine", "See its logs with --debug.")
 
     def _attach(self, address: str) -> None:
-        packed = {"py_modules": [str(PACKAGE)], "env_vars": worker_environment()}
+        packed = {"py_modules": [str(PACKAGE)], "env_vars": _mirror_variables()}
         problem = f"the Ray cluster at {address}, which listens, does not let us in"
         self._init({"address": address, "runtime_env": packed}, problem, _TOKEN)
 
@@ -235,6 +234,12 @@ def _temporary_folder() -> tuple[Path, FileLock]:
     mark = FileLock(folder / _MARK)
     mark.acquire()
     return folder, mark
+
+
+def _mirror_variables() -> dict[str, str]:
+    from brainage_ray.data.node_files import worker_environment  # pandas with it: a refusal does not wait for it
+
+    return worker_environment()
 
 
 def _python_path() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from brainage_ray.data.files import SCRATCH
 from brainage_ray.errors import EngineError, TrialFailed
 from brainage_ray.execution.budget import check_result
 from brainage_ray.execution.cluster import Cluster
@@ -105,7 +106,7 @@ def _tune(plan: StudyPlan, session: StudySession, at_once: int, epochs: EpochSou
     from brainage_ray.execution.searcher import StartingActors, StudySearcher, StudyStopper
     from brainage_ray.execution.silence import SilenceWatch
 
-    scratch = plan.folder / ".ray"
+    scratch = plan.folder / SCRATCH
     tuner = tune.Tuner(
         _trainable(plan, epochs),
         tune_config=tune.TuneConfig(

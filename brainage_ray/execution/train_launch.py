@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from brainage_ray.config.experiment import ResourcesConfig
+from brainage_ray.data.files import SCRATCH
 from brainage_ray.execution.results import Job, equip
 
 if TYPE_CHECKING:
     from brainage_ray.execution.train_worker import Event, Trainer
 
 _POLL_SECONDS = 0.2
-SCRATCH = ".ray"
-"""Folder for what Ray Train writes and nobody reads."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 import yaml
+from small_experiment import EXPERIMENT as SMALL
 from test_cluster_local import ROOT, Machine, eventually, free_port, script
 
 from brainage_ray.pipeline import read_model_folder
@@ -30,21 +31,8 @@ pytestmark = [
     # sockets of Ray's client, which nothing closes before the process ends
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-EXPERIMENT = {
-    "name": "afar",
-    "data": {
-        "sources": [{"kind": "phantom", "subjects": 12, "tumours": 0, "seed": 0}],
-        "preprocessing": {
-            "voxel_mm": 4.0, "slice_range_mm": [60.0, 100.0], "slice_step_mm": 20.0, "slice_shape": [48, 48],
-        },
-        "split": {"rule": "by_subject", "fractions": {"train": 0.5, "validation": 0.25, "test": 0.25}},
-    },
-    "arms": {"unet": {"backbone": {"kind": "unet", "width": 0.125, "depth": 3}}},
-    "training": {"max_epochs": 25, "batch_size": 8},
-    "refit": {"seeds": [0]},
-    "search": {
-        "space": {"parameters": {"training.optimizer.lr": {"type": "float", "low": 1.0e-4, "high": 0.01}}}, "trials": 4,
-    },
+EXPERIMENT = SMALL | {
+    "name": "afar", "training": {"max_epochs": 25, "batch_size": 8}, "search": {**SMALL["search"], "trials": 4},
 }  # fmt: skip
 
 

@@ -14,12 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 from object_store import ObjectStore
+from small_experiment import EXPERIMENT
 
 from brainage_ray.data.remote import RemoteFolder
-
-sys.path.append(str(Path(__file__).parent.parent / "cli"))
-
-from small_experiment import EXPERIMENT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
