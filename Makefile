@@ -20,7 +20,7 @@ quickstart: $(VENV)/installed  ## install, run experiments/quickstart.yaml, prin
 	$(BIN)/brainage run experiments/quickstart.yaml
 
 test: $(VENV)/installed  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

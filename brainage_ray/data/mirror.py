@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_ray.data.files import SCRATCH, sha256_of
-from brainage_ray.data.mirror_index import INDEX, UNITS, Entry, Index, bring, merged, read_index, write_index
+from brainage_ray.data.mirror_index import INDEX, NOT_YET, UNITS, Entry, Index, bring, merged, read_index, write_index
 from brainage_ray.data.remote import RemoteFolder
 
 NEVER = ("services", "postgresql", ".brainage")
@@ -84,7 +84,7 @@ class Mirror:
     def _send(self, copies: Mapping[str, _Copy]) -> None:
         before = dict(self.entries)
         for name, copy in copies.items():
-            old = before[name].sha256 if name in before else ()
+            old = before[name].sha256 if name in before else (NOT_YET,)
             self.entries[name] = Entry((*old, copy.sha256), copy.bytes, copy.mtime_ns)
         try:
             self._write_index()

@@ -14,6 +14,8 @@ from brainage_ray.errors import DataError
 
 INDEX, UNITS = ".brainage/index.json", ".brainage/units"
 """Names of the index, and of the folder of those that workers on other nodes write for what they make."""
+NOT_YET = ""
+"""Stands for a checksum in an entry: the object is on its way for the first time, and there may be none."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Entry:
     """An object, as the index knows it."""
 
     sha256: tuple[str, ...]
-    """What it may have: one; or while it goes up also that of the object before it."""
+    """What it may have: one; or while it goes up also that of the object before it, or NOT_YET."""
     bytes: int
     mtime_ns: int
     """When the file was changed, ns since 1970: it is given this time where it is brought to."""
@@ -72,7 +74,7 @@ def unit_name(folder: str) -> str:
 
 
 def bring(remote: RemoteFolder, root: Path, entries: Mapping[str, Entry], note: Callable[[int], object] = bool) -> None:
-    """Bring objects into a folder, those that are not there yet.
+    """Bring objects into a folder, those that are not there yet; one whose way up a kill ended was never there.
 
     Args:
         remote: where they are.
@@ -85,7 +87,8 @@ def bring(remote: RemoteFolder, root: Path, entries: Mapping[str, Entry], note: 
     """
     for name, entry in entries.items():
         path = inside(root, name)
-        if not entry.is_file(path):
+        never_came = NOT_YET in entry.sha256 and remote.modified(name) is None
+        if not never_came and not entry.is_file(path):
             remote.fetch(name, path, entry.sha256)
             os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
             note(entry.bytes)

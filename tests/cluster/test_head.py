@@ -38,7 +38,7 @@ def test_machines_of_ones_own_are_found_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds NoneType"),
+        ("", "holds null"),
         ("a: [", "is not YAML"),
         ("name: quickstart", "has no provider"),
         ("{provider: {type: local}, auth: {}, cluster_name: c}", "provider.head_ip is None"),

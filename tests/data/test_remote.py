@@ -129,10 +129,10 @@ def test_a_kill_at_any_write_leaves_what_the_index_knows(remote, tmp_path, monke
             _die_after(patch, writes)
             with pytest.raises(KeyboardInterrupt):
                 mirror.send()
-        entries, _ = read_index(remote, INDEX)
-        there = tmp_path / f"there-{last}"
-        for name in remote.list("exp"):
-            remote.fetch(name, there / name, entries[name].sha256)
+        there = brought(remote, tmp_path / f"there-{last}")
+        assert {f"exp/{file.name}" for file in (there / "exp").glob("*.json")} == {
+            name for name in remote.list("exp") if name.endswith(".json")
+        }
         assert sha256_of(there / "exp/result.json") in known
 
 
