@@ -104,7 +104,7 @@ def _pretraining(session: Session, prepared: Prepared | None, known: Pretrained,
     config = session.experiment.pretraining[node.chain[-1]]
     if not isinstance(config, SegmentationPretraining):
         weights = imported(session, config, node)
-        known.weights.update({node: (weights,)} if weights else {})
+        known.weights.update({node: weights} if weights else {})
         return StatusRow("pretrain", node.label, int(weights is not None), 1)
     if prepared is None or prepared.segmentation is None or not _has(known, node, node.chain[:-1]):
         return StatusRow("pretrain", node.label, 0, config.seeds)
