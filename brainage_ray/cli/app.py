@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from brainage_ray.cli.check_verbs import audit, doctor
-from brainage_ray.cli.model_verbs import phantom, predict, pull
+from brainage_ray.cli.model_verbs import models, phantom, predict, pull
 from brainage_ray.cli.options import RUNS, Address, ClusterFile, ExperimentFile, Overrides, Storage, Tracking, Workspace
 from brainage_ray.cli.places import looked_into
 from brainage_ray.cli.qc import qc
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=DEBUG,
 )
-for _model_verb in (pull, predict, phantom):
+for _model_verb in (models, pull, predict, phantom):
     app.command(rich_help_panel="Models")(_model_verb)
 app.add_typer(qc, name="qc", rich_help_panel="Experiments", epilog=DEBUG)
 app.add_typer(services, name="services", rich_help_panel="Experiments", epilog=DEBUG)

@@ -1,4 +1,4 @@
-"""The verbs of models: pull, predict and phantom. Heavy imports happen inside them, as in `app`."""
+"""The verbs of models: models, pull, predict and phantom. Heavy imports happen inside them, as in `app`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ from brainage_ray.cli.places import looked_into
 
 
 def pull(
-    model: Annotated[str, typer.Argument(help="EXPERIMENT/ARM, or EXPERIMENT for the arm chosen on validation.")],
+    model: Annotated[
+        str, typer.Argument(help="EXPERIMENT/ARM, EXPERIMENT@ALIAS, or EXPERIMENT for the arm chosen on validation.")
+    ],
     to: Annotated[Path, typer.Option(help="Folder for the model's files.")] = Path("checkpoints"),
     workspace: Workspace = RUNS,
     tracking: Tracking = None,
     cluster: ClusterFile = None,
 ) -> None:
-    """Copy the final models of an arm, with all that predict needs.
+    """Copy the final models of an arm: weights, settings, model card, checksums; all that predict needs.
+
+    A pull that broke off goes on when it is given again; what is there whole is not fetched again.
 
     For example:
 
     brainage pull quickstart/unet+brats --to checkpoints/
 
-    brainage pull quickstart
+    brainage pull quickstart@champion
+
+    brainage pull quickstart --tracking http://mlflow.example.org:5000
 
     brainage pull bracis2023/unet+brats --cluster cluster.yaml --to checkpoints/
     """
@@ -38,6 +44,28 @@ def pull(
 
     with looked_into(workspace) as folder:
         pull_model(model, to, folder, tracking)
+
+
+def models(
+    experiment: Annotated[
+        str | None, typer.Argument(help="Name of an experiment; default: all.", metavar="EXPERIMENT")
+    ] = None,
+    workspace: Workspace = RUNS,
+    tracking: Tracking = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """List the registered models: error, brain-age delta, ages they learned from, date; the chosen arm is marked.
+
+    For example:
+
+    brainage models
+
+    brainage models quickstart --json
+    """
+    from brainage_ray.cli.models import show_models
+
+    with looked_into(workspace) as folder:
+        show_models(experiment, folder.absolute(), tracking or None, as_json)
 
 
 def predict(

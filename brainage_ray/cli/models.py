@@ -1,11 +1,13 @@
-"""`brainage pull`, `predict` and `phantom`."""
+"""`brainage models`, `pull`, `predict` and `phantom`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 
 from brainage_ray.cli.progress import Bars
@@ -15,11 +17,30 @@ if TYPE_CHECKING:
     from brainage_ray.pipeline import ModelFolder
 
 
+def show_models(experiment: str | None, workspace: Path, tracking: str | None, as_json: bool) -> None:
+    """Print the registered models as tables, one an experiment, or as JSON."""
+    from brainage_ray.cli.models_table import models_tables
+    from brainage_ray.tracking import check_server, list_models
+
+    if tracking:
+        check_server(tracking)
+    rows = list_models(workspace, experiment, tracking)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    console = Console()
+    if not rows:
+        console.print("No models yet: run an experiment to its end.")
+    for table in models_tables(rows, console.width):
+        console.print(table)
+
+
 def pull_model(name: str, to: Path, workspace: Path, tracking: str | None) -> None:
     """Copy the models of EXPERIMENT/ARM, or of the winning arm of EXPERIMENT."""
     from brainage_ray.pipeline import pull
 
-    say_pulled(pull(name, to, workspace.absolute(), tracking or None), to)
+    bars = Bars(Console())
+    say_pulled(pull(name, to, workspace.absolute(), tracking or None, bars), to)
 
 
 def say_pulled(described: ModelFolder, to: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -12,8 +13,10 @@ from typing import IO
 from brainage_ray.cluster.head import Head
 from brainage_ray.cluster.submit import on_head
 from brainage_ray.cluster.tree import Tree
+from brainage_ray.data import atomic_write
+from brainage_ray.data.checksums import SUMS
 from brainage_ray.errors import BrainageError, ConfigError, EngineError
-from brainage_ray.pipeline import ModelFolder, install_models
+from brainage_ray.pipeline import ModelFolder, install_models, kept_files
 
 _SAVED = "experiment.json"
 
@@ -57,13 +60,19 @@ def remote_pull(head: Head, name: str, to: Path, workspace: PurePosixPath) -> Mo
     Raises:
         BrainageError: what `brainage pull` says there, that ssh does not get in, or that something else came.
     """
+    return install_models(to, f"{head} {name}", lambda fresh: _receive(head, _sends(name, workspace, fresh), fresh))
+
+
+def _sends(name: str, workspace: PurePosixPath, fresh: Path) -> str:
+    """Return the command that sends a model's files as a tar, those aside that a folder here has whole already."""
     words = ["python", "-m", "brainage_ray.cli", "pull", name, "--workspace", str(workspace), "--to"]
-    command = on_head(
+    have = "".join(f"{sha256}  {file}\n" for file, sha256 in kept_files(fresh).items())
+    wanted = f"{{ echo {SUMS}; printf %s {shlex.quote(have)} | grep -vxF -f - {SUMS} | cut -c67-; }}"
+    return on_head(
         workspace,
         'there=$(mktemp -d) && trap "rm -rf $there" EXIT; if [ -d ~/brainage ]; then cd ~/brainage; fi; '
-        f"{shlex.join(words)} $there/models >&2 && tar -C $there/models -cf - .",
+        f"{shlex.join(words)} $there/models >&2 && cd $there/models && {wanted} | tar -cf - -T -",
     )
-    return install_models(to, lambda fresh: _receive(head, command, fresh))
 
 
 def _receive(head: Head, command: str, to: Path) -> None:
@@ -96,9 +105,8 @@ def _unpack(stream: IO[bytes], to: Path) -> str:
                 content = archive.extractfile(member) if member.isreg() and "/" not in name else None
                 if content is None or name in ("", ".", ".."):
                     return f"it has {member.name!r}"
-                with (to / name).open("wb") as file:
-                    while part := content.read(2**20):
-                        file.write(part)
+                with atomic_write(to / name) as file:  # what breaks off is not there
+                    shutil.copyfileobj(content, file, 2**20)
     except tarfile.TarError as error:
         return str(error)
     return ""

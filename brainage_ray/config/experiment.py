@@ -51,13 +51,15 @@ def _https(uri: str) -> str:
 
 
 class ImportedWeights(FrozenModel):
-    """Encoder weights made elsewhere, in torchvision's format of ResNet-50 or as our own safetensors."""
+    """Encoder weights made elsewhere: torchvision's ResNet-50, nnU-Net's 2D checkpoints, our own files and models."""
 
     kind: Literal["weights"]
     uri: Annotated[str, AfterValidator(_https)]
-    """A local path or an https address."""
+    """A local path or an https address of a file; or models: a folder that `brainage pull` made,
+    WORKSPACE/EXPERIMENT/ARM, or models:/EXPERIMENT@ALIAS of this workspace's MLflow."""
     sha256: Annotated[str, matching("[0-9a-f]{8,64}", "a checksum: 8 to 64 of the digits 0-9 and a-f")]
-    """Checksum of the file, or its first digits (8 at least), as torchvision puts them into its file names."""
+    """Checksum of the file, or its first digits (8 at least), as torchvision puts them into its file names; of models
+    that of their model.json."""
 
 
 class SegmentationPretraining(FrozenModel):

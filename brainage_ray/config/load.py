@@ -196,7 +196,7 @@ def _absolute_paths(model: Any, node: Any, base: _Base, keys: tuple[str | int, .
 
 
 def _names_file(annotation: Any, keys: tuple[str | int, ...], value: str) -> bool:
-    is_local_uri = keys[0] == "pretraining" and keys[-1] == "uri" and "://" not in value
+    is_local_uri = keys[0] == "pretraining" and keys[-1] == "uri" and ":/" not in value
     is_word = any(value in get_args(choice) for choice in get_args(annotation))  # of Literal[...] | Path
     return is_local_uri or (
         annotation is not None and keys[-1] != "space" and _is_path(annotation, keys) and not is_word

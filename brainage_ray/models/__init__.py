@@ -7,6 +7,7 @@ where they are installed (5 s on a laptop), so that only building a network pays
 from brainage_ray.models.backbone import Backbone
 from brainage_ray.models.build import build_age_model, build_backbone, build_segmentation_model, count_weights
 from brainage_ray.models.heads import AgeModel
+from brainage_ray.models.importing import ImportReport, KeyRow, import_encoder
 from brainage_ray.models.segmentation import SegmentationModel
 from brainage_ray.models.transfer import TransferReport, adapt_stem, load_encoder
 from brainage_ray.models.weights import fetch_weights, load_state, read_weights, save_state, save_tensors
@@ -14,6 +15,8 @@ from brainage_ray.models.weights import fetch_weights, load_state, read_weights,
 __all__ = [
     "AgeModel",
     "Backbone",
+    "ImportReport",
+    "KeyRow",
     "SegmentationModel",
     "TransferReport",
     "adapt_stem",
@@ -22,6 +25,7 @@ __all__ = [
     "build_segmentation_model",
     "count_weights",
     "fetch_weights",
+    "import_encoder",
     "load_encoder",
     "load_state",
     "read_weights",

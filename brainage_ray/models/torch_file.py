@@ -20,7 +20,15 @@ from brainage_ray.errors import UnsafeFileError
 UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, LookupError)
 """What a damaged file raises."""
 _REBUILT = ("_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter")
-_HARMLESS = {"collections OrderedDict", "torch Size", "torch device", *(f"torch._utils {name}" for name in _REBUILT)}
+_HARMLESS = {
+    "collections OrderedDict",
+    "_codecs encode",
+    "torch Size",
+    "torch device",
+    *(f"torch._utils {name}" for name in _REBUILT),
+}
+_NUMPY = ("numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray scalar")
+"""Numbers of NumPy's, as nnU-Net keeps beside its weights: they are read as nothing, and no NumPy runs."""
 _ZIP = b"PK\3\4"
 _STORAGES = ("torch", "torch.storage")
 _LEGACY_PICKLES = 5
@@ -47,7 +55,18 @@ def load_torch(path: Path, mmap: bool = False) -> Any:
         else:
             for _ in range(_LEGACY_PICKLES):
                 _check_pickle(path, file)
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)  # noqa: TID251
+    with torch.serialization.safe_globals([(_Nothing, name.replace(" ", ".")) for name in _NUMPY]):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)  # noqa: TID251
+
+
+class _Nothing:
+    """Stands where a number of NumPy's was."""
+
+    def __init__(self, *state: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 def _check_archive(path: Path, file: BinaryIO) -> None:
@@ -72,7 +91,7 @@ def _check_pickle(path: Path, file: Any) -> None:
         module, _, kind = name.partition(" ")
         storage = module in _STORAGES and kind.endswith("Storage")
         dtype = module == "torch" and isinstance(getattr(torch, kind, None), torch.dtype)
-        if not (name in _HARMLESS or storage or dtype):
+        if not (name in _HARMLESS or name in _NUMPY or storage or dtype):
             called = name.replace(" ", ".")
             raise UnsafeFileError(f"{path} is more than weights: it calls for {called}, which is not run", _FIX)
 

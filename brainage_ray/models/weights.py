@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 from uuid import uuid4
@@ -83,11 +84,11 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"there are no weights at {path}", "Give the path of an existing file.")
     if sha256 is not None:
-        _check(path, sha256)
+        check_sum(path, sha256)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pth", ".pt"):
-        return _read_torch(path)
+        return state_of(path, read_content(path))
     raise WeightsError(f"{path} is of no known kind of weights", "Give a .safetensors, .pth or .pt file.")
 
 
@@ -108,7 +109,7 @@ def fetch_weights(uri: str, sha256: str, cache: Path) -> Path:
         path = Path(uri).expanduser()
         if not path.is_file():
             raise WeightsError(f"there are no weights at {path}", "Give an existing file or an https address.")
-        _check(path, sha256)
+        check_sum(path, sha256)
         return path
     if not uri.startswith("https://"):
         raise WeightsError(f"weights cannot be fetched from {uri}", "Give a local path or an https address.")
@@ -117,7 +118,7 @@ def fetch_weights(uri: str, sha256: str, cache: Path) -> Path:
     if not (path.is_file() and _matches(path, sha256)):
         with _replacing(path) as part:
             _download(uri, part)
-            _check(part, sha256, name=uri)
+            check_sum(part, sha256, name=uri)
     return path
 
 
@@ -144,11 +145,25 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}", "Fetch or write it again.") from error
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
+def read_content(path: Path) -> Any:
+    """Read a PyTorch file of tensors and plain values.
+
+    Raises:
+        WeightsError: it is damaged.
+        UnsafeFileError: it holds code, or unpacks to more than it is.
+    """
     try:
-        content = load_torch(path)
+        return load_torch(path)
     except UNREADABLE as error:
         raise WeightsError(f"{path} cannot be read as a PyTorch file: {error}", "Fetch or write it again.") from error
+
+
+def state_of(path: Path, content: Any) -> dict[str, Tensor]:
+    """Return the weights by name in the content of a PyTorch file.
+
+    Raises:
+        WeightsError: it has none.
+    """
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
@@ -157,7 +172,17 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _check(path: Path, sha256: str, name: str | None = None) -> None:
+def check_sum(path: Path, sha256: str, name: str | None = None) -> None:
+    """Check the checksum of a file.
+
+    Args:
+        path: of the file.
+        sha256: its SHA-256, or its first digits, 8 at least.
+        name: to call it in the message.
+
+    Raises:
+        WeightsError: it has another, or these are no digits.
+    """
     _check_digits(name or path, sha256)
     if not _matches(path, sha256):
         raise WeightsError(

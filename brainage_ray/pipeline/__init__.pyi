@@ -6,6 +6,8 @@ from .doctor import Check as Check
 from .doctor import check_nodes as check_nodes
 from .doctor import examine as examine
 from .doctor import judge_clock as judge_clock
+from .fetch import install_models as install_models
+from .fetch import kept_files as kept_files
 from .leaks import what_a_run_does as what_a_run_does
 from .model_folder import ModelFolder as ModelFolder
 from .model_folder import read_model_folder as read_model_folder
@@ -17,7 +19,6 @@ from .preflight import preflight_here as preflight_here
 from .preflight import unplaceable as unplaceable
 from .progress import Progress as Progress
 from .progress import Silent as Silent
-from .pull import install_models as install_models
 from .pull import pull as pull
 from .run import ExperimentResult as ExperimentResult
 from .run import run_experiment as run_experiment

@@ -19,7 +19,8 @@ from brainage_ray.evaluation.arms import compare_arms
 from brainage_ray.evaluation.comparisons import adjust_p
 from brainage_ray.evaluation.predictions import SCAN, ScanPredictions, pivot_predictions
 from brainage_ray.evaluation.summary import Summary
-from brainage_ray.pipeline.results import PREDICTIONS, RESULTS
+from brainage_ray.pipeline.model_folder import RESULTS
+from brainage_ray.pipeline.results import PREDICTIONS
 from brainage_ray.pipeline.select import Selected
 from brainage_ray.report.comparison import ComparedArm, Comparison, PairedArm
 

@@ -16,8 +16,8 @@ from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.deltas import brain_age_delta
 from brainage_ray.evaluation.predictions import COLUMNS
 from brainage_ray.evaluation.summary import Summary, summarise
+from brainage_ray.pipeline.fitted import FittedModel
 from brainage_ray.pipeline.prepare import Prepared
-from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.session import Session
 
 TEST_LEDGER = "test_ledger.jsonl"

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
-from brainage_ray.config import ImportedWeights
 from brainage_ray.config.experiment import Experiment
-from brainage_ray.data import Assignment, AuditReport, Finding, Weights, read_provenance, reasons_to_leave_out
+from brainage_ray.data import (
+    Assignment,
+    AuditReport,
+    Finding,
+    Weights,
+    read_provenance,
+    reasons_to_leave_out,
+    trained_on,
+)
 from brainage_ray.data.audit_index import COLUMNS
 from brainage_ray.errors import LeakageError
-from brainage_ray.pipeline.imported import DOWNLOADS, ENCODER, import_nodes, imported_folder
+from brainage_ray.pipeline.imported import ENCODER, import_nodes, imported_folder, known_of
 from brainage_ray.pipeline.session import Session
 
 NAMED = 5
@@ -124,16 +130,10 @@ def imported_weights(session: Session) -> list[Weights]:
     found = {}
     for node, config in import_nodes(session):
         stage = node.chain[-1]
-        known = [read_provenance(path) for path in _places(session, config)]
-        ours = imported_folder(session, config, node) / ENCODER
-        found[stage] = next((one for one in [*known, read_provenance(ours)] if one is not None), None)
+        ours = read_provenance(imported_folder(session, config, node) / ENCODER)
+        known = known_of(session, config) or ([ours] if ours else [])
+        found[stage] = trained_on(known[0].experiment, (), (), *known) if known else None
     return [Weights(stage, known) for stage, known in found.items()]
-
-
-def _places(session: Session, config: ImportedWeights) -> list[Path]:
-    if "://" not in config.uri:
-        return [Path(config.uri).expanduser()]
-    return sorted((session.cache / DOWNLOADS).glob(f"{config.sha256[:8].lower()}-*"))
 
 
 def _listed(findings: Sequence[Finding]) -> str:

@@ -23,8 +23,12 @@ from brainage_ray.data import (
     write_provenance,
 )
 from brainage_ray.errors import ConfigError, WeightsError
-from brainage_ray.pipeline.refit import FittedModel
+from brainage_ray.pipeline.fitted import FittedModel
 
+MODELS = "models"
+"""Folder of an experiment with one folder an arm."""
+RESULTS = "results.json"
+"""In an experiment's folder: what it came to."""
 MODEL_FILE = "model.json"
 SCHEMA_VERSION = 1
 

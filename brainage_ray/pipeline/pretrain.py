@@ -52,7 +52,7 @@ def pretrain(session: Session, prepared: Prepared) -> Pretrained:
         for stage, nodes in by_stage.items():
             config = session.experiment.pretraining[stage]
             if isinstance(config, ImportedWeights):
-                done.weights.update({node: (import_weights(session, config, node),) for node in nodes})
+                done.weights.update({node: import_weights(session, config, node) for node in nodes})
             else:
                 _segment(session, prepared, config, nodes, done)
     return done

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
-from brainage_ray.config import FitResult, TrainingRun, apply_params
-from brainage_ray.data import StoredSplit
-from brainage_ray.evaluation.aggregate import aggregate_slices
+from brainage_ray.config import apply_params
 from brainage_ray.execution import Job
+from brainage_ray.pipeline.fitted import FittedModel
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained, repeat
 from brainage_ray.pipeline.provenance import keep_provenance
@@ -19,26 +12,8 @@ from brainage_ray.pipeline.runs import in_folder, team, train_all
 from brainage_ray.pipeline.search import age_run
 from brainage_ray.pipeline.select import Selected
 from brainage_ray.pipeline.session import Session
-from brainage_ray.training import RunInfo, predict_slice_years
+from brainage_ray.training import RunInfo
 from brainage_ray.training.recorder import tell_changes
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """A final model: one arm, one seed."""
-
-    arm: str
-    seed: int
-    run: TrainingRun
-    fit: FitResult
-
-    def slice_years(self, split: StoredSplit) -> NDArray[np.float64]:
-        """Return the age of each slice [n_slices], years, on all cores: nothing trains meanwhile."""
-        return predict_slice_years(self.run.model_copy(update={"threads": os.cpu_count() or 1}), self.fit, split)
-
-    def predict(self, split: StoredSplit) -> NDArray[np.float64]:
-        """Return the brain age of each scan [n_scans], years, see slice_years."""
-        return aggregate_slices(self.slice_years(split), split.slice_scan, len(split.scans), self.run.aggregate)
 
 
 def refit(

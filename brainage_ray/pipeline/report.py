@@ -39,6 +39,8 @@ from brainage_ray.report import (
 PAGE = Path("report") / "index.html"
 STAMP = ".key"
 SAMPLES_PER_DIAGNOSIS = 4
+NAMED = 5
+"""Weights that were left out, by name; transfer.csv has all."""
 VERSIONS = ("brainage-ray", "torch", "monai", "numpy", "ray", "optuna", "mlflow", "nilearn", "scipy", "statsmodels")
 SEARCH_SENTENCE = (
     "A trial that was trained to its end is told to Optuna as complete with its best value, one that the "
@@ -140,7 +142,9 @@ def _transfers(session: Session, results: Results) -> list[Transfer]:
         about = read_transfer(session, config, node)
         loaded, missing, left_out = (about[part] for part in ("loaded", "missing", "unexpected"))
         source = f"{config.uri}, SHA-256 {about['sha256']}"
-        rows.append(Transfer(node.label, source, len(loaded), len(missing), len(left_out), left_out))
+        more = [f"and {len(left_out) - NAMED} more"] if len(left_out) > NAMED else []
+        names = [*left_out[:NAMED], *more]
+        rows.append(Transfer(node.label, source, len(loaded), len(missing), len(left_out), names))
     fits = [(node.label, node.chain[:-1], fit) for node, fits in results.pretrained.fits.items() for fit in fits]
     fits += [(m.arm, session.experiment.arms[m.arm].pretraining, m.fit) for m in results.models]
     for name, chain, fit in fits:

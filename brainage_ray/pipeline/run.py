@@ -15,9 +15,10 @@ from brainage_ray.pipeline.preflight import preflight, preflight_here
 from brainage_ray.pipeline.prepare import prepare
 from brainage_ray.pipeline.pretrain import pretrain
 from brainage_ray.pipeline.progress import Progress, Silent
+from brainage_ray.pipeline.publish import publish
 from brainage_ray.pipeline.refit import refit
 from brainage_ray.pipeline.report import make_page
-from brainage_ray.pipeline.results import Results, publish
+from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.search import search
 from brainage_ray.pipeline.servers import Servers
 from brainage_ray.pipeline.session import open_session

@@ -23,12 +23,13 @@ from brainage_ray.execution import (
 from brainage_ray.pipeline.chains import Node, chains
 from brainage_ray.pipeline.evaluate import prediction_file, read_evaluation
 from brainage_ray.pipeline.finalists import finalist_plan
+from brainage_ray.pipeline.fitted import FittedModel
 from brainage_ray.pipeline.imported import imported
 from brainage_ray.pipeline.plan_rows import trials_of
 from brainage_ray.pipeline.prepare import Prepared, find_prepared
 from brainage_ray.pipeline.pretrain import Pretrained, encoder_of, segmentation_jobs
 from brainage_ray.pipeline.progress import Silent
-from brainage_ray.pipeline.refit import FittedModel, refit_jobs
+from brainage_ray.pipeline.refit import refit_jobs
 from brainage_ray.pipeline.report import PAGE, page_is_current
 from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.search import Searched, study_plan
@@ -103,7 +104,7 @@ def _pretraining(session: Session, prepared: Prepared | None, known: Pretrained,
     config = session.experiment.pretraining[node.chain[-1]]
     if not isinstance(config, SegmentationPretraining):
         weights = imported(session, config, node)
-        known.weights.update({node: (weights,)} if weights else {})
+        known.weights.update({node: weights} if weights else {})
         return StatusRow("pretrain", node.label, int(weights is not None), 1)
     if prepared is None or prepared.segmentation is None or not _has(known, node, node.chain[:-1]):
         return StatusRow("pretrain", node.label, 0, config.seeds)

@@ -1,5 +1,6 @@
 """What came out: tables, figures and one page."""
 
+from brainage_ray.report.card import CARD, Delta, Errors, ModelCard, People, Stage, card_text
 from brainage_ray.report.inputs import (
     Curve,
     PretrainingReport,
@@ -14,14 +15,21 @@ from brainage_ray.report.inputs import (
 from brainage_ray.report.page import write_report
 
 __all__ = [
+    "CARD",
     "Curve",
+    "Delta",
+    "Errors",
+    "ModelCard",
+    "People",
     "PretrainingReport",
     "Provenance",
     "ReportInputs",
     "SampleSlices",
+    "Stage",
     "StudyReport",
     "TrainingHours",
     "Transfer",
     "TrialReport",
+    "card_text",
     "write_report",
 ]

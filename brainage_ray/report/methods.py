@@ -68,14 +68,18 @@ def methods(inputs: ReportInputs) -> Mapping[str, str]:
 
 
 def _slices(experiment: Experiment) -> str:
-    made, split = experiment.data.preprocessing, experiment.data.split
+    split, made = experiment.data.split, slices_sentence(experiment.data.preprocessing)
+    return f"{made[:-1]}{_cases(experiment)}. {_SPLIT_RULES[split.rule]}; {_ROLLOVER[split.rollover]}."
+
+
+def slices_sentence(made: PreprocessingConfig) -> str:
+    """Say how a scan becomes slices."""
     low, high = made.slice_range_mm
     rows, columns = made.slice_shape
     return (
         f"{_anatomy(made)}Each scan was brought to {made.voxel_mm:g} mm voxels and cut into axial slices from "
         f"{low:g} mm up to but not including {high:g} mm, counted from {_ORIGIN[made.slice_origin]}, one every "
-        f"{made.slice_step_mm:g} mm, {rows} \N{MULTIPLICATION SIGN} {columns} pixels each"
-        f"{_cases(experiment)}. {_SPLIT_RULES[split.rule]}; {_ROLLOVER[split.rollover]}."
+        f"{made.slice_step_mm:g} mm, {rows} \N{MULTIPLICATION SIGN} {columns} pixels each."
     )
 
 
@@ -99,11 +103,12 @@ def _arms(experiment: Experiment) -> str:
     parts = []
     for name, arm in experiment.arms.items():
         start = f"pre-trained on {listed(list(arm.pretraining))}" if arm.pretraining else "from random weights"
-        parts.append(f"{name}: {_backbone(arm.backbone)}, {start}")
+        parts.append(f"{name}: {backbone_name(arm.backbone)}, {start}")
     return ". ".join([*parts, *_stages(experiment)]) + "."
 
 
-def _backbone(backbone: BackboneConfig) -> str:
+def backbone_name(backbone: BackboneConfig) -> str:
+    """Name an architecture."""
     depth = backbone.depth
     name = f"U-Net encoder with {depth} stages" if backbone.kind == "unet" else f"ResNet-{depth}"
     return name if backbone.width == 1 else f"{name} at {backbone.width:g} of the published width"
@@ -141,12 +146,12 @@ def _search(experiment: Experiment) -> str:
         f"One study an arm, all in the same space: {listed(list(search.space.parameters))}. "
         f"{_SAMPLERS[search.sampler]}, {_SCHEDULERS[search.scheduler]}, "
         f"{count(search.seeds_per_trial, 'seed')} a trial. The objective is the mean "
-        f"absolute error on the validation split{smooth}{_delta(experiment)}. {_choice(experiment)} "
+        f"absolute error on the validation split{smooth}{_delta(experiment)}. {choice_sentence(experiment)} "
         "The test split was closed all the while."
     )
 
 
-def _choice(experiment: Experiment) -> str:
+def choice_sentence(experiment: Experiment) -> str:
     """Say what was chosen among, by what rule, and at what epoch."""
     search = experiment.search
     judged = "the mean over a trial's seeds"

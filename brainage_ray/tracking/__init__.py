@@ -1,8 +1,22 @@
 """Runs, artifacts and models in MLflow, which only this package imports, and only when it is first used."""
 
 from brainage_ray.tracking.client import check_server
-from brainage_ray.tracking.models import arms, download_models, has_models
+from brainage_ray.tracking.listing import list_models
+from brainage_ray.tracking.models import StoredModels, find_arm, find_models, has_models
+from brainage_ray.tracking.registry import CHAMPION, Registration
 from brainage_ray.tracking.tracker import MlflowTracker
 from brainage_ray.tracking.ui import serve_ui, ui_command
 
-__all__ = ["MlflowTracker", "arms", "check_server", "download_models", "has_models", "serve_ui", "ui_command"]
+__all__ = [
+    "CHAMPION",
+    "MlflowTracker",
+    "Registration",
+    "StoredModels",
+    "check_server",
+    "find_arm",
+    "find_models",
+    "has_models",
+    "list_models",
+    "serve_ui",
+    "ui_command",
+]

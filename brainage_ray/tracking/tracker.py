@@ -22,6 +22,7 @@ from brainage_ray.tracking.runs import RunStore
 from brainage_ray.tracking.writer import WriteBehind
 
 if TYPE_CHECKING:
+    from brainage_ray.tracking.registry import Registration
     from brainage_ray.training.recorder import RunInfo, Status
 
 _LOG = logging.getLogger(__name__)
@@ -103,15 +104,14 @@ class MlflowTracker:
         """
         self._job(lambda files: files.add(source, folder), group)
 
-    def log_models(self, arm: str, source: Path, digest: str) -> None:
-        """Keep an arm's final models as artifacts and register them as the newest version of their name.
+    def log_models(self, about: Registration, source: Path) -> None:
+        """Keep an arm's final models as artifacts of its run, and register them.
 
         Args:
-            arm: its name.
-            source: folder with the models' files; has to be there until flush or close.
-            digest: names the version: other models, other digest; one that is there is not made again.
+            about: the models; the same content again makes no new version.
+            source: folder with their files; has to be there until flush or close.
         """
-        self._job(partial(store_models, f"{self._experiment}-{arm}", source, digest), arm)
+        self._job(partial(store_models, about, source), about.arm)
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until everything is written, at most so many seconds; return whether it is."""

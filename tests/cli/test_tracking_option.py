@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -114,6 +115,13 @@ def test_a_server_is_told_all_and_hands_out_the_models(brainage: Brainage, file:
     pulled = brainage("pull", "small/unet", "--to", to, "--workspace", file.parent / "elsewhere",
                       "--tracking", server.url, **server.login())  # fmt: skip
     assert pulled.returncode == 0, pulled.stderr
+    listed = brainage("models", "small", "--json", "--tracking", server.url, **server.login())
+    (row,) = json.loads(listed.stdout)
+    assert (row["arm"], row["champion"], row["aliases"]) == ("unet", True, ["champion", "unet"])
+    assert (to / "card.md").is_file()
+    again = brainage("pull", "small@champion", "--to", to, "--workspace", file.parent / "elsewhere",
+                     "--tracking", server.url, **server.login())  # fmt: skip
+    assert again.returncode == 0, again.stderr
     theirs = next(runs.glob("small/models/unet/*.safetensors"))
     assert (to / theirs.name).read_bytes() == theirs.read_bytes()
 

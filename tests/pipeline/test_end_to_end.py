@@ -16,12 +16,13 @@ import yaml
 import brainage_ray
 from brainage_ray.config import load_experiment
 from brainage_ray.data import SliceStore
+from brainage_ray.data.checksums import read_sums
 from brainage_ray.errors import ConfigError, DataError, EngineError
 from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.evaluation.predictions import COLUMNS, baseline_scans
-from brainage_ray.pipeline import predict, pull, read_status, run_experiment
+from brainage_ray.pipeline import predict, pull, read_model_folder, read_status, run_experiment
 from brainage_ray.pipeline.session import _alone
-from brainage_ray.tracking import has_models
+from brainage_ray.tracking import has_models, list_models
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -279,6 +280,45 @@ def test_predictions_of_a_pulled_model_are_those_of_the_evaluation(result, works
     table = predict(tmp_path / "models", [scan])
     seeds = predictions[(predictions["arm"] == result.champion) & (predictions["image"] == row["image"])]
     assert table["brain_age_years"][0] == pytest.approx(seeds["brain_age_years"].mean(), abs=0.01)
+
+
+def test_a_run_registers_each_arm_and_seed_and_one_champion(result, workspace, tmp_path):
+    rows = {row["arm"]: row for row in list_models(workspace, "tiny")}
+    assert [arm for arm, row in rows.items() if row["champion"]] == [result.champion]
+    for arm in result.summary.arms:
+        row = rows[arm.arm]
+        assert (row["test_mae"], row["test_mae_sd"], row["seeds"]) == (arm.mae.mean_years, arm.mae.sd_years, [0, 1])
+        assert row["validation_mae"] == result.validation_mae[arm.arm]
+        assert [row["deltas"][group.diagnosis][0] for group in arm.deltas] == [g.mean_years for g in arm.deltas]
+    client = mlflow.MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+    (model,) = client.search_registered_models()
+    assert len(client.search_model_versions("name = 'tiny'")) == 6
+    assert sorted(model.aliases) == [
+        "champion", "unet", "unet-seed-0", "unet-seed-1", "unet_brats", "unet_brats-seed-0", "unet_brats-seed-1",
+    ]  # fmt: skip
+    tags = client.get_model_version_by_alias("tiny", "champion").tags
+    signature = mlflow.models.ModelSignature.from_dict(json.loads(tags["signature"]))
+    assert signature.inputs.input_names() == ["image"]
+    assert "brain_age_years" in signature.outputs.input_names()
+    assert json.loads(tags["input_example"])["columns"] == ["image"]
+    pull("models:/tiny@unet_brats", tmp_path / "models", workspace)
+    assert read_model_folder(tmp_path / "models").arm == "unet+brats"
+
+
+def test_the_card_says_what_the_results_say(result, workspace):
+    folder = workspace / "tiny" / "models" / "unet+brats"
+    card, facts = (folder / "card.md").read_text(), json.loads((folder / "card.json").read_text())
+    arm = result.summary.arm("unet+brats")
+    for number in (*arm.mae.per_seed_years, arm.mae.mean_years, result.validation_mae["unet+brats"]):
+        assert f"{number:.2f}" in card
+    store = next((workspace / "tiny" / "store").iterdir())
+    learned = pd.read_parquet(store / "age" / "manifest.parquet").query("diagnosis == 'CN'")
+    assert (facts["trained_on"]["scans"], facts["trained_on"]["people"]) == (len(learned), learned["person"].nunique())
+    assert facts["trained_on"]["age_years"] == [learned["age_years"].min(), learned["age_years"].max()]
+    assert facts["chain"][0]["name"] == "brats"
+    assert facts["chain"][0]["people"] > 0
+    assert str(workspace) not in card
+    assert sorted(read_sums(folder)) == sorted({path.name for path in folder.iterdir()} - {"SHA256SUMS"})
 
 
 def test_pull_says_what_there_is(result, workspace, tmp_path):

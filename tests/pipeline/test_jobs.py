@@ -16,9 +16,9 @@ from brainage_ray.data import AuditReport
 from brainage_ray.pipeline import refit
 from brainage_ray.pipeline.chains import Node
 from brainage_ray.pipeline.evaluate import prediction_file
+from brainage_ray.pipeline.fitted import FittedModel
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained, segmentation_jobs
-from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.search import age_run
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "experiments" / "quickstart.yaml"

@@ -15,12 +15,12 @@ from brainage_ray.config import TrainingRun
 from brainage_ray.data import SliceStore, TestLedger, TrainedOn, sha256_of, trained_on, write_provenance
 from brainage_ray.errors import LeakageError
 from brainage_ray.pipeline.audit import audit_experiment
+from brainage_ray.pipeline.fitted import FittedModel
 from brainage_ray.pipeline.leaks import what_a_run_does
 from brainage_ray.pipeline.model_folder import write_model_folder
 from brainage_ray.pipeline.prepare import prepare
 from brainage_ray.pipeline.pretrain import Pretrained
 from brainage_ray.pipeline.provenance import keep_provenance
-from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.search import age_run, study_plan
 from brainage_ray.training import train
 
