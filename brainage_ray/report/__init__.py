@@ -1,5 +1,6 @@
 """What came out: tables, figures and one page."""
 
+from brainage_ray.report.attribution_figure import draw_attribution
 from brainage_ray.report.inputs import (
     Curve,
     PretrainingReport,
@@ -23,5 +24,6 @@ __all__ = [
     "TrainingHours",
     "Transfer",
     "TrialReport",
+    "draw_attribution",
     "write_report",
 ]

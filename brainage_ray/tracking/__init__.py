@@ -2,7 +2,20 @@
 
 from brainage_ray.tracking.client import check_server
 from brainage_ray.tracking.models import arms, download_models, has_models
+from brainage_ray.tracking.pyfunc import PyfuncParts, save_pyfunc
+from brainage_ray.tracking.serve import serve_pyfunc
 from brainage_ray.tracking.tracker import MlflowTracker
 from brainage_ray.tracking.ui import serve_ui, ui_command
 
-__all__ = ["MlflowTracker", "arms", "check_server", "download_models", "has_models", "serve_ui", "ui_command"]
+__all__ = [
+    "MlflowTracker",
+    "PyfuncParts",
+    "arms",
+    "check_server",
+    "download_models",
+    "has_models",
+    "save_pyfunc",
+    "serve_pyfunc",
+    "serve_ui",
+    "ui_command",
+]

@@ -29,9 +29,11 @@ from torch import Tensor, nn
 from brainage_ray.config.run import FitResult, TrainingRun
 from brainage_ray.data.store import StoredSplit
 from brainage_ray.errors import EngineError
+from brainage_ray.models import build_age_model
 from brainage_ray.training.batches import Batch, load_slices
 from brainage_ray.training.device import resolve_device, runtime
 from brainage_ray.training.inference import load_fitted
+from brainage_ray.training.seeds import seeded
 
 Method = Literal["integrated_gradients", "occlusion"]
 IMAGES_AT_A_TIME = 512
@@ -79,6 +81,27 @@ def slice_attributions(
     with runtime(device, run.threads):
         model = load_fitted(run, fit).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return attribute(model, split, device, Attribution(method), advance) * np.float32(fit.target_sd_years)
+
+
+def randomised_attributions(run: TrainingRun, fit: FitResult, split: StoredSplit) -> NDArray[np.float32]:
+    """Return integrated gradients of the same network with all weights drawn anew [n_slices, rows, columns], years.
+
+    A map that stays as it is shows the images and not what was learnt (Adebayo et al. 2018, arXiv:1810.03292).
+
+    Args:
+        run: that was trained.
+        fit: what came of it.
+        split: the slices.
+
+    Raises:
+        EngineError: Captum is not installed.
+    """
+    device = resolve_device(run.device)
+    with runtime(device, run.threads):
+        with seeded(run.seed, "randomised"):
+            model = build_age_model(run.backbone, run.training).eval()
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return attribute(model, split, device) * np.float32(fit.target_sd_years)
 
 
 def attribute(
