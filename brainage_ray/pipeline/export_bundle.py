@@ -72,9 +72,9 @@ def _inference(described: ModelFolder) -> dict[str, Any]:
         {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
         {"_target_": "scripts.brain_age.BrainSlicesd", "keys": "image", "settings": settings},
     ]
-    run = "$scripts.brain_age.write_ages(@network_def, @preprocessing, @datalist, @aggregate, @output)"
+    run = "$write_ages(@network_def, @preprocessing, @datalist, @aggregate, @output)"
     return {
-        "imports": ["$import glob", "$import torch", "$import scripts.brain_age"],
+        "imports": ["$import glob", "$import torch", "$from scripts.brain_age import write_ages"],
         "bundle_root": ".",
         "dataset_dir": ".",
         "output": "ages.csv",
