@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from brainage_ray.data import POSITION_UNIT_MM, Scan, StoredSplit, atomic_folder
 from brainage_ray.data.placement import PlacedSlices, place_slices
 from brainage_ray.errors import BrainageError, ConfigError, DataError
-from brainage_ray.evaluation import aggregate_slices
+from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.pipeline.brain_regions import region_table
 from brainage_ray.pipeline.model_folder import ModelFolder, fitted_models, read_model_folder
 from brainage_ray.pipeline.progress import Progress, Silent

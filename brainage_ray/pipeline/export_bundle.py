@@ -69,7 +69,7 @@ def _inference(described: ModelFolder) -> dict[str, Any]:
     transforms = [
         {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader", "image_only": True},
         {"_target_": "EnsureChannelFirstd", "keys": "image"},
-        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS", "labels": [["L", "R"], ["P", "A"], ["I", "S"]]},
         {"_target_": "scripts.brain_age.BrainSlicesd", "keys": "image", "settings": settings},
     ]
     run = "$write_ages(@network_def, @preprocessing, @datalist, @aggregate, @output)"
@@ -93,6 +93,7 @@ def _readme(described: ModelFolder) -> str:
 {len(described.members)} networks (seeds {", ".join(str(m.seed) for m in described.members)}), whose mean is the brain
 age of a scan, in years. For research; no medical device.
 
+    pip install monai nibabel scipy fire
     cd BUNDLE
     python -m monai.bundle run --config_file configs/inference.json --dataset_dir FOLDER --output ages.csv
 

@@ -52,12 +52,14 @@ def save_pyfunc(to: Path, parts: PyfuncParts) -> None:
     def schema(columns: Mapping[str, str]) -> Any:
         return Schema([ColSpec(kind, name) for name, kind in columns.items()])
 
-    mlflow.pyfunc.save_model(
-        to,
-        loader_module=parts.loader,
-        data_path=str(parts.files),
-        code_paths=[str(parts.code)] if parts.code else None,
-        pip_requirements=list(parts.requirements),
-        signature=ModelSignature(schema(parts.inputs), schema(parts.outputs)),
-        input_example=parts.example,
-    )
+    with warnings.catch_warnings():  # of pandas, about MLflow's way of writing the example
+        warnings.filterwarnings("ignore", "Operation with range is deprecated")
+        mlflow.pyfunc.save_model(
+            to,
+            loader_module=parts.loader,
+            data_path=str(parts.files),
+            code_paths=[str(parts.code)] if parts.code else None,
+            pip_requirements=list(parts.requirements),
+            signature=ModelSignature(schema(parts.inputs), schema(parts.outputs)),
+            input_example=parts.example,
+        )

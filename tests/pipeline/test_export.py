@@ -117,8 +117,9 @@ def test_the_metadata_of_a_bundle_are_verified(bundle: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_a_bundle_runs_with_monai_alone(model: Path, bundle: Path, tmp_path: Path, without_us: dict[str, str]):
     brain = write_brain(tmp_path / "brain.nii.gz")
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
-    command += ["--dataset_dir", str(tmp_path), "--output", str(tmp_path / "ages.csv")]
+    settings = {"dataset_dir": str(tmp_path), "output": str(tmp_path / "ages.csv")}
+    program = f"from monai.bundle import run; run(config_file='configs/inference.json', **{settings})"
+    command = [sys.executable, "-c", program]  # what python -m monai.bundle run calls, which wants the package fire
     done = subprocess.run(command, cwd=bundle, env=without_us, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     ages = pd.read_csv(tmp_path / "ages.csv")
