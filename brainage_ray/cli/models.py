@@ -88,7 +88,8 @@ def explain_ages(inputs: Sequence[Path], model: Path, out: Path) -> int:
     verdict = "other than" if found.sane else "LIKE, so do not trust it,"
     console.print(
         f"{out}: maps in {found.space}. With random weights the map is {verdict} this one "
-        f"(rank correlation {found.random_similarity:.2f})", markup=False, highlight=False, soft_wrap=True,
+        f"(rank correlation {found.random_similarity:.2f}, "
+        f"of absolute values {found.random_similarity_absolute:.2f})", markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
     for error in found.failed.values():
         Console(stderr=True).print(f"brainage: {error}", markup=False, highlight=False)

@@ -40,7 +40,9 @@ class Explanation:
     regions: pd.DataFrame
     """See brain_regions.region_table."""
     random_similarity: float
-    """Spearman's rank correlation of the absolute map with that of random weights, over the brain; near 0 is good."""
+    """Spearman's rank correlation of the map with that of random weights, over the brain; near 0 is good."""
+    random_similarity_absolute: float
+    """The same of absolute values, which stays above 0: both maps have the slice minus its baseline as a factor."""
     space: str
     """Of the maps."""
     failed: dict[str, str]
@@ -49,7 +51,7 @@ class Explanation:
     @property
     def sane(self) -> bool:
         """Whether random weights destroy the map."""
-        return self.random_similarity < SIMILAR
+        return abs(self.random_similarity) < SIMILAR
 
 
 class _Mean:
@@ -100,9 +102,10 @@ def explain(folder: Path, images: Sequence[Path], out: Path, progress: Progress 
     maps = {name: mean.mean() for name, mean in means.items()}
     affine = next(iter(placed.values())).affine if shared else np.diag([described.preprocessing.voxel_mm] * 3 + [1.0])
     inside = maps["brain"] != 0
-    methods = {name: maps[name] for name in METHODS}
+    methods: dict[str, NDArray[np.float32]] = {name: maps[name] for name in METHODS}
     regions = region_table(methods, inside, affine, on_icbm152=shared and described.preprocessing.template == "icbm152")
-    first, random = (np.abs(maps[name])[inside] for name in ("integrated_gradients", "random"))
+    pair = [maps[name][inside] for name in ("integrated_gradients", "random")]
+    alike, alike_absolute = (float(spearmanr(*values).statistic) for values in (pair, np.abs(pair)))
     space = "the grid that all scans share" if shared else "the common grid of the slices, which is no template's space"
     with atomic_folder(out) as partial:
         for name in (*METHODS, "brain"):
@@ -111,7 +114,7 @@ def explain(folder: Path, images: Sequence[Path], out: Path, progress: Progress 
         pd.DataFrame(rows).to_csv(partial / "slices.csv", index=False)
         title = f"{described.experiment}/{described.arm}, {len(placed)} scans, in {space}"
         draw_attribution(methods, maps["brain"], title, partial / "attribution.png")
-    return Explanation(regions, float(spearmanr(first, random).statistic), space, failed)
+    return Explanation(regions, alike, alike_absolute, space, failed)
 
 
 def _average(
@@ -174,7 +177,7 @@ def split_of(one: PlacedSlices) -> StoredSplit:
 def _attribute(models: Sequence[FittedModel], one: PlacedSlices) -> dict[str, NDArray[np.float32]]:
     """Return the mean over the seeds of each method [n, rows, columns], of random weights, and the brain."""
     split = split_of(one)
-    found = {
+    found: dict[str, NDArray[np.float32]] = {
         method: np.mean([slice_attributions(m.run, m.fit, split, method) for m in models], axis=0) for method in METHODS
     }
     random = np.mean([randomised_attributions(m.run, m.fit, split) for m in models], axis=0)

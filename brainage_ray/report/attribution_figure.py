@@ -40,7 +40,8 @@ def draw_attribution(
             limit = float(np.percentile(np.abs(values[brain != 0]), _STRONGEST)) or 1.0
             for cell, level in zip(row, levels, strict=True):
                 cell.imshow(brain[:, ::-1, level].T, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-                shown = np.ma.masked_where(np.abs(values) < limit / 10, values)[:, ::-1, level].T
+                strong = np.where(np.abs(values) < limit / 10, np.nan, values)  # NaN is drawn as nothing
+                shown = strong[:, ::-1, level].T
                 drawn = cell.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.75, interpolation="nearest")
                 cell.set_axis_off()
             row[0].set_title(name.replace("_", " "))

@@ -40,6 +40,10 @@ IMAGES_AT_A_TIME = 512
 """That go through the network at once: slices times steps or patches."""
 
 
+OTHER_SEED = 1_000_003
+"""Added to a run's seed where its weights are drawn anew."""
+
+
 @dataclass(frozen=True)
 class Attribution:
     """How slices are attributed."""
@@ -98,7 +102,7 @@ def randomised_attributions(run: TrainingRun, fit: FitResult, split: StoredSplit
     """
     device = resolve_device(run.device)
     with runtime(device, run.threads):
-        with seeded(run.seed, "randomised"):
+        with seeded(run.seed + OTHER_SEED, "init"):  # not the weights that the training began with
             model = build_age_model(run.backbone, run.training).eval()
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return attribute(model, split, device) * np.float32(fit.target_sd_years)
