@@ -13,6 +13,7 @@ from brainage_ray.cli.options import RUNS, Address, ClusterFile, ExperimentFile,
 from brainage_ray.cli.places import looked_into
 from brainage_ray.cli.qc import qc
 from brainage_ray.cli.services import services
+from brainage_ray.cli.share_verbs import explain, export, serve
 from brainage_ray.errors import ConfigError
 
 DEBUG = "Any verb takes --debug for the details of an error."
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 for _model_verb in (models, pull, predict, phantom):
     app.command(rich_help_panel="Models")(_model_verb)
+for _share_verb in (explain, export, serve):
+    app.command(rich_help_panel="Models")(_share_verb)
 app.add_typer(qc, name="qc", rich_help_panel="Experiments", epilog=DEBUG)
 app.add_typer(services, name="services", rich_help_panel="Experiments", epilog=DEBUG)
 

@@ -91,3 +91,27 @@ def make_phantoms(out: Path, subjects: int, tumours: int, seed: int) -> None:
     finally:
         bars.end()
     console.print(f"{out}/ADNI: {subjects} people, {out}/BraTS: {tumours} cases", markup=False, highlight=False)
+
+
+def explain_ages(inputs: Sequence[Path], model: Path, out: Path) -> int:
+    """Write maps of what drives the ages and print them by region; return 1 where a scan could not be read, else 0."""
+    from rich.table import Table
+
+    from brainage_ray.pipeline import explain
+
+    files = [file for given in inputs for file in (sorted(given.rglob("*.nii*")) if given.is_dir() else [given])]
+    console = Console()
+    found = explain(model, files, out, Bars(console))
+    table = Table(*found.regions.columns, title="What drives the age")
+    for row in found.regions.itertuples(index=False):
+        table.add_row(*map(str, row))
+    console.print(table)
+    verdict = "other than" if found.sane else "LIKE, so do not trust it,"
+    console.print(
+        f"{out}: maps in {found.space}. With random weights the map is {verdict} this one "
+        f"(rank correlation {found.random_similarity:.2f}, "
+        f"of absolute values {found.random_similarity_absolute:.2f})", markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    for error in found.failed.values():
+        Console(stderr=True).print(f"brainage: {error}", markup=False, highlight=False)
+    return int(len(found.failed) > 0)

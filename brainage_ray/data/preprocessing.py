@@ -6,7 +6,6 @@ A slice looks as on a page: anterior is up (row 0 is the front) and the patient'
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,9 @@ import numpy as np
 from brainage_ray.config import PreprocessingConfig
 from brainage_ray.data.anatomy import Image, anatomy_steps, apply_anatomy
 from brainage_ray.data.quality import signal_to_noise
-from brainage_ray.data.resampling import Brain, resample_brain
+from brainage_ray.data.resampling import resample_brain
 from brainage_ray.data.scan import Scan
+from brainage_ray.data.slicing import pages, slice_positions, standardise
 from brainage_ray.data.volumes import MODALITIES, Volumes, read_volumes
 from brainage_ray.errors import DataError
 
@@ -27,9 +27,6 @@ LARGEST_BRAIN_ML = 3000.0
 
 LARGEST_LOSS = 0.05
 """Share of the brain that may lie outside slice_shape."""
-
-SMALLEST_COVER = 0.02
-"""Share of slice_shape that the brain covers at least in a slice for segmentation."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +77,16 @@ def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
     if volume_ml > LARGEST_BRAIN_ML:
         problem = f"{name} has {volume_ml:.0f} ml that are not 0, more than any brain"
         raise DataError(problem, "Set data.preprocessing.brain_extraction: template, or strip the skull first.")
-    mask = _pages(brain.mask, config)
+    mask = pages(brain.mask, config)
     if (lost := 1 - mask.sum() / max(brain.mask.sum(), 1)) > LARGEST_LOSS:
         problem = f"{name}: {lost:.0%} of the brain lie outside slices of {config.slice_shape} pixels"
         raise DataError(problem, "Give a larger data.preprocessing.slice_shape or voxel_mm.")
-    chosen, positions_mm = _positions(brain, mask, config, scan.segmentation is not None)
+    chosen, positions_mm = slice_positions(brain, mask, config, scan.segmentation is not None)
     if not len(chosen):
         problem = f"{name} has no brain in the range {list(config.slice_range_mm)} mm from {config.slice_origin}"
         raise DataError(problem, "Correct data.preprocessing.slice_range_mm or slice_origin.")
-    images = [_pages(_standardise(image, brain.mask, name), config)[chosen] for image in brain.images]
-    labels = None if brain.labels is None else _pages(brain.labels, config)[chosen]
+    images = [pages(_standardise(image, brain.mask, name), config)[chosen] for image in brain.images]
+    labels = None if brain.labels is None else pages(brain.labels, config)[chosen]
     stacked = images[0] if labels is None else np.stack(images, axis=1)
     t1 = brain.images[0 if labels is None else MODALITIES.index("t1")]
     snr = round(signal_to_noise(t1, brain.mask), 2)  # the last digits differ from machine to machine
@@ -109,53 +106,6 @@ def _after_anatomy(volumes: Volumes, scan: Scan, config: PreprocessingConfig) ->
 
 def _standardise(image: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
     inside = image[mask].astype(np.float64)
-    mean, sd = inside.mean(), inside.std()
-    if sd <= 1e-6 * abs(mean):
-        raise DataError(f"{name} is constant inside the brain ({mean:g})", "It is a mask; give the image.")
-    return np.where(mask, (image - mean) / sd, 0)
-
-
-def _positions(
-    brain: Brain, mask: np.ndarray, config: PreprocessingConfig, segmentation: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the z indices of the slices in the brain's box and their distances from the origin, mm.
-
-    Args:
-        brain: with its true z extent.
-        mask: the brain's mask as pages, Z x rows x columns.
-        config: says which positions.
-        segmentation: take all positions with enough brain, not those in the range.
-    """
-    z = np.arange(len(mask))
-    count = z + brain.lowest if config.slice_origin == "grid" else len(z) - 1 - z
-    cover = mask.mean(axis=(1, 2))
-    # A tolerance, since 3 x 0.1 > 0.3 in binary.
-    first, last = (math.ceil(edge / config.voxel_mm - 1e-6) for edge in config.slice_range_mm)
-    if segmentation:
-        wanted = cover >= SMALLEST_COVER
-        first = 0
-    else:
-        wanted = (cover > 0) & (count >= first) & (count < last)
-    wanted &= (count - first) % round(config.slice_step_mm / config.voxel_mm) == 0
-    chosen = np.flatnonzero(wanted)
-    chosen = chosen[np.argsort(count[chosen])]
-    return chosen, count[chosen] * config.voxel_mm
-
-
-def _pages(volume: np.ndarray, config: PreprocessingConfig) -> np.ndarray:
-    """Turn X x Y x Z into Z x rows x columns, the box centred on slices of slice_shape."""
-    pages = volume.transpose(2, 1, 0)[:, ::-1]
-    for axis, size in zip((1, 2), config.slice_shape, strict=True):
-        pages = _centre(pages, axis, size)
-    return pages
-
-
-def _centre(array: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """Pad with zeros or cut an axis to a size, evenly on both sides; an odd pixel goes to the end."""
-    missing = size - array.shape[axis]
-    if missing < 0:
-        start = -missing // 2
-        return np.take(array, range(start, start + size), axis=axis)
-    padding = [(0, 0)] * array.ndim
-    padding[axis] = (missing // 2, missing - missing // 2)
-    return np.pad(array, padding)
+    if inside.std() <= 1e-6 * abs(inside.mean()):
+        raise DataError(f"{name} is constant inside the brain ({inside.mean():g})", "It is a mask; give the image.")
+    return standardise(image, mask)

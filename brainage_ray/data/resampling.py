@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from brainage_ray.data.volumes import Volumes
+if TYPE_CHECKING:  # a MONAI bundle carries a copy of this module: see slicing
+    from brainage_ray.data.volumes import Volumes
 
 SMALLEST_PIECE = 0.01
 """Of the largest piece: what is smaller is no brain."""
@@ -27,6 +29,8 @@ class Brain:
     """uint8, X x Y x Z."""
     lowest: int
     """Index of the first z slice in the whole grid, counted from its lowest slice."""
+    corner: tuple[int, int, int] = (0, 0, 0)
+    """Index of the first voxel in the whole isotropic grid, whose first voxel is the scanner's."""
 
 
 def resample_brain(volumes: Volumes, voxel_mm: float) -> Brain:
@@ -56,7 +60,8 @@ def resample_brain(volumes: Volumes, voxel_mm: float) -> Brain:
     share = np.where(covered, grid.interpolate(weight), 1)
     images = tuple(grid.interpolate(grid.smooth(image[grid.box])) * covered / share for image in volumes.images)
     labels = None if volumes.labels is None else grid.nearest(volumes.labels[grid.box]) * covered
-    return _cut(Brain(images, covered, labels, int(grid.start[2])))
+    corner = (int(grid.start[0]), int(grid.start[1]), int(grid.start[2]))
+    return _cut(Brain(images, covered, labels, corner[2], corner))
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ def _cut(brain: Brain) -> Brain:
         return brain
     box = bounding_box(brain.mask)
     labels = None if brain.labels is None else brain.labels[box]
-    return Brain(tuple(image[box] for image in brain.images), brain.mask[box], labels, brain.lowest + box[2].start)
+    x, y, z = (first + side.start for first, side in zip(brain.corner, box, strict=True))
+    return Brain(tuple(image[box] for image in brain.images), brain.mask[box], labels, z, (x, y, z))
 
 
 def without_specks(mask: np.ndarray) -> np.ndarray:

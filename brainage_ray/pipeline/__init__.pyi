@@ -6,6 +6,11 @@ from .doctor import Check as Check
 from .doctor import check_nodes as check_nodes
 from .doctor import examine as examine
 from .doctor import judge_clock as judge_clock
+from .explain import Explanation as Explanation
+from .explain import explain as explain
+from .export import FORMATS as FORMATS
+from .export import export_model as export_model
+from .export_pyfunc import serve_model as serve_model
 from .fetch import install_models as install_models
 from .fetch import kept_files as kept_files
 from .leaks import what_a_run_does as what_a_run_does

@@ -1,5 +1,6 @@
 """What came out: tables, figures and one page."""
 
+from brainage_ray.report.attribution_figure import draw_attribution
 from brainage_ray.report.card import CARD, Delta, Errors, ModelCard, People, Stage, card_text
 from brainage_ray.report.inputs import (
     Curve,
@@ -31,5 +32,6 @@ __all__ = [
     "Transfer",
     "TrialReport",
     "card_text",
+    "draw_attribution",
     "write_report",
 ]

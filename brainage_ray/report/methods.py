@@ -11,7 +11,7 @@ from brainage_ray.config import (
     PreprocessingConfig,
     SegmentationPretraining,
 )
-from brainage_ray.data.preprocessing import SMALLEST_COVER
+from brainage_ray.data.slicing import SMALLEST_COVER
 from brainage_ray.evaluation.analysis import Analysis
 from brainage_ray.report.inputs import ReportInputs
 from brainage_ray.report.text import count, listed, setting
