@@ -6,12 +6,14 @@ from .doctor import Check as Check
 from .doctor import check_nodes as check_nodes
 from .doctor import examine as examine
 from .doctor import judge_clock as judge_clock
+from .found_model import found_model as found_model
 from .leaks import what_a_run_does as what_a_run_does
 from .model_folder import ModelFolder as ModelFolder
 from .model_folder import read_model_folder as read_model_folder
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .plan_rows import PlanRow as PlanRow
+from .predict import PredictOptions as PredictOptions
 from .predict import predict as predict
 from .preflight import preflight_here as preflight_here
 from .preflight import unplaceable as unplaceable

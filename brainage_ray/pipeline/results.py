@@ -20,9 +20,11 @@ from brainage_ray.pipeline.evaluate import write_table
 from brainage_ray.pipeline.model_folder import write_model_folder
 from brainage_ray.pipeline.prepare import Prepared
 from brainage_ray.pipeline.pretrain import Pretrained
+from brainage_ray.pipeline.reference import fit_reference, write_reference
 from brainage_ray.pipeline.refit import FittedModel
 from brainage_ray.pipeline.search import Searched
 from brainage_ray.pipeline.session import Session
+from brainage_ray.pipeline.verdict import validation_readings
 from brainage_ray.tracking import has_models
 
 RESULTS = "results.json"
@@ -113,6 +115,9 @@ def _publish_arm(session: Session, results: Results, arm: str) -> None:
     models = [model for model in results.models if model.arm == arm]
     folder = models_folder(session, arm)
     described = write_model_folder(folder, session.experiment.name, results.prepared.age.preprocessing, models)
+    searched = results.searched
+    reading = validation_readings(searched.plans, searched.studies, {arm: searched.selected[arm]}).get(arm)
+    write_reference(folder, fit_reference(session.experiment, results.prepared.age, reading))
     summary = results.summary.arm(arm)
     tracker = session.tracking.tracker
     tracker.log_models(arm, folder, digest(described.to_json()))
