@@ -3,6 +3,7 @@
 Loads neither Ray nor MLflow nor Optuna: it runs by itself on any machine that has torch and MONAI.
 """
 
+from brainage_ray.training.attribution import slice_attributions
 from brainage_ray.training.checkpoint import read_result, read_slice_years, trained_epochs
 from brainage_ray.training.inference import load_fitted, predict_slice_years, predict_slices
 from brainage_ray.training.loop import epochs, train
@@ -22,6 +23,7 @@ __all__ = [
     "read_result",
     "read_slice_years",
     "select_scans",
+    "slice_attributions",
     "train",
     "trained_epochs",
 ]
