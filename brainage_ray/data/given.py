@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from brainage_ray.config import BidsSource
+from brainage_ray.data.prepare_given import Given
 from brainage_ray.data.sources.bids import t1w_files
 from brainage_ray.data.sources.bids_names import parse_t1w
 from brainage_ray.data.sources.bids_people import People
@@ -23,21 +23,6 @@ TABLES = (".csv", ".tsv", *PARQUET)
 _WHO = ("subject", "session", "sex")
 _FACTS = (*_WHO, "age_years", "age")
 _BIDS = ("dataset_description.json", "participants.tsv")
-
-
-@dataclass(frozen=True)
-class Given:
-    """One input."""
-
-    image: Path
-    subject: str = ""
-    session: str = ""
-    age_years: float | None = None
-    """Chronological age at the scan, years; None where nobody says it."""
-    sex: str = ""
-    """M, F or empty."""
-    error: str = ""
-    """Why its row of a table cannot be used."""
 
 
 def find_given(inputs: Iterable[Path]) -> list[Given]:

@@ -23,6 +23,21 @@ stripped already are not stripped again."""
 
 
 @dataclass(frozen=True)
+class Given:
+    """One input."""
+
+    image: Path
+    subject: str = ""
+    session: str = ""
+    age_years: float | None = None
+    """Chronological age at the scan, years; None where nobody says it."""
+    sex: str = ""
+    """M, F or empty."""
+    error: str = ""
+    """Why its row of a table cannot be used."""
+
+
+@dataclass(frozen=True)
 class GivenSlices:
     """What a model reads of a scan."""
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from brainage_ray.config import PreprocessingConfig
 from brainage_ray.config.base import digest
 from brainage_ray.data.files import sha256_of
-from brainage_ray.data.given import Given
-from brainage_ray.data.prepare_given import ExtractionChoice, GivenSlices, prepare_given
+from brainage_ray.data.prepare_given import ExtractionChoice, Given, GivenSlices, prepare_given
 from brainage_ray.errors import NoSpaceError
 
 READING_VERSION = 1

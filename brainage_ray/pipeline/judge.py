@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from brainage_ray.config.experiment import Aggregate
 from brainage_ray.data import atomic_write
-from brainage_ray.data.given import Given
-from brainage_ray.data.prepare_given import GivenSlices
+from brainage_ray.data.prepare_given import Given, GivenSlices
 from brainage_ray.evaluation.outlook import MEASURES, REFUSED, outside
 from brainage_ray.evaluation.scan_intervals import scaled_margin, spreads
 from brainage_ray.evaluation.slice_ages import SliceAges

@@ -15,8 +15,7 @@ import pandas as pd
 
 from brainage_ray.config.base import digest
 from brainage_ray.data import sharing
-from brainage_ray.data.given import Given
-from brainage_ray.data.prepare_given import ExtractionChoice
+from brainage_ray.data.prepare_given import ExtractionChoice, Given
 from brainage_ray.pipeline.ensemble import Ensemble, split_of
 from brainage_ray.pipeline.given_tasks import Outcome, Task, prepare_all
 from brainage_ray.pipeline.judge import COLUMNS, SliceReading, failed, judge, named

@@ -6,21 +6,22 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from brainage_ray import __version__
 from brainage_ray.config.base import digest
 from brainage_ray.data import StoredSplit, atomic_write
-from brainage_ray.errors import ConfigError
+from brainage_ray.errors import ConfigError, EngineError
 from brainage_ray.pipeline.judge import SliceReading
 from brainage_ray.pipeline.model_folder import ModelFolder
 from brainage_ray.pipeline.reference import Reference
 from brainage_ray.report.qc_montage import montage, positions
+from brainage_ray.report.saliency_montage import saliency_montage
 
 if TYPE_CHECKING:
     from brainage_ray.pipeline.ensemble import Ensemble
@@ -53,6 +54,9 @@ class ScanPages:
         """Draw the slices of one scan, and what made them look older or younger, and keep it at a path."""
         images = np.asarray(split.images(), dtype=np.float32)
         pictures = {"plain": _text(montage(images)), "overlay": "", "full_years": 0.0}
+        with suppress(EngineError):  # without Captum the slices alone are shown
+            overlay, full = saliency_montage(images, ensemble.attributions(_shown(split)))
+            pictures |= {"overlay": _text(overlay), "full_years": full}
         with atomic_write(path) as file:
             file.write(json.dumps(pictures).encode())
 
@@ -102,9 +106,10 @@ class ScanPages:
         return "from the bottom upwards" if grid else "from the top downwards"
 
 
-def shown_slices(n: int) -> NDArray[np.bool_]:
-    """Tell which of n slices a montage shows, [n]."""
-    return np.isin(np.arange(n), positions(n))
+def _shown(split: StoredSplit) -> StoredSplit:
+    """Return the slices of one scan that a montage shows."""
+    rows = positions(len(split.slice_scan))
+    return StoredSplit(split.scans, (split.images()[rows],), (), split.slice_scan[rows], split.slice_position[rows])
 
 
 def _text(picture: bytes) -> str:
