@@ -64,7 +64,7 @@ class Ensemble:
                 attribute(network, split, self.device, how) * np.float32(member.fit.target_sd_years)
                 for network, member in zip(self._networks[few], self.members[few], strict=True)
             ]
-        return np.mean(parts, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(parts, axis=0), dtype=np.float32)
 
 
 def split_of(scans: Sequence[PreparedScan]) -> StoredSplit:

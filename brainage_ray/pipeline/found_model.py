@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from brainage_ray.errors import ConfigError
 from brainage_ray.pipeline.model_folder import MODEL_FILE
 from brainage_ray.pipeline.pull import pull
 from brainage_ray.pipeline.results import MODELS
@@ -35,5 +36,13 @@ def found_model(name: str, workspace: Path, tracking: str | None = None) -> Iter
     else:
         with tempfile.TemporaryDirectory(prefix="brainage-") as folder:
             to = Path(folder) / "model"
-            pull(name.removeprefix(REGISTRY), to, workspace, tracking)
+            _pull(name, to, workspace, tracking)
             yield to
+
+
+def _pull(name: str, to: Path, workspace: Path, tracking: str | None) -> None:
+    try:
+        pull(name.removeprefix(REGISTRY), to, workspace, tracking)
+    except ConfigError as error:
+        fix = f"{error.fix} Or fill a folder with: brainage pull EXPERIMENT/ARM --to FOLDER.".strip()
+        raise ConfigError(f"There is no model {name}: it is no folder, and {error.problem}", fix) from error

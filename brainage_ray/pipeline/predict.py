@@ -71,13 +71,12 @@ def predict(
         NoSpaceError: the disk is full.
     """
     options, progress = options or PredictOptions(), progress or Silent()
-    described, reference = read_model_folder(folder), read_reference(folder)
     given = [one if isinstance(one, Given) else Given(Path(one)) for one in images]
     progress.begin("predict", len(given), "scans")
     try:
+        described, reference, rows = read_model_folder(folder), read_reference(folder), []
         with _cache(options.cache) as cache:
             run = _Run(folder, described, reference, options, cache)
-            rows = []
             for row in run.rows(given):
                 rows.append(row)
                 progress.advance(1, f"{sum(r['status'] != 'ok' for r in rows)} not ok")

@@ -42,6 +42,6 @@ def saliency_montage(slices: np.ndarray, attributions: np.ndarray) -> tuple[byte
 
 def _blend(pixels: np.ndarray, values: np.ndarray, limit: float) -> np.ndarray:
     share = np.clip(np.abs(values) / limit, 0, 1) if limit > 0 else np.zeros_like(values)
-    opacity = _OPACITY * share[..., None] ** 0.8
+    opacity = _OPACITY * share[..., None] ** 1.3
     colours = np.where((values > 0)[..., None], np.array(OLDER, np.float32), np.array(YOUNGER, np.float32))
     return np.asarray((1 - opacity) * pixels + opacity * colours)
