@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from brainage_ray.config import Experiment
     from brainage_ray.data import AuditReport
-    from brainage_ray.pipeline import ExperimentResult, ModelFolder
+    from brainage_ray.pipeline import ExperimentResult, ModelFolder, PredictOptions
 
 AnyPath = str | PathLike[str]
 
@@ -101,16 +101,21 @@ def load_model(where: AnyPath, workspace: AnyPath = "runs") -> Model:
     return Model(folder, pipeline.read_model_folder(folder))
 
 
-def predict(model: Model | AnyPath, images: Iterable[AnyPath]) -> pd.DataFrame:
-    """Read the brain age off skull-stripped T1 scans.
+def predict(
+    model: Model | AnyPath, inputs: Iterable[AnyPath] | AnyPath, options: PredictOptions | None = None
+) -> pd.DataFrame:
+    """Read the brain age off T1 scans, of heads or of brains.
 
     Args:
         model: as `load_model` returns it, or what it takes.
-        images: NIfTI files.
+        inputs: NIfTI files, folders, BIDS datasets, or tables with a column image; one or several.
+        options: device, workers, a folder for pages and the like.
 
     Returns:
-        One row a scan, in the order given: image, brain_age_years (mean over the seeds), brain_age_sd_years (over the
-        seeds), n_slices, brain_volume_ml, model, error. A scan that cannot be read has an error and no age.
+        One row a scan, in the order given: image, status (ok, flagged or failed), brain_age_years (mean over the
+        seeds), low_years and high_years (a 95 % interval, for scans that are ok), delta_years and
+        corrected_delta_years where an age is known, flags, error and more: see docs/predict.md. A scan that cannot be
+        read has an error and no age; one that is no T1 scan of a brain has flags and no age.
 
     Raises:
         ConfigError, WeightsError: there is no whole model.
@@ -122,7 +127,10 @@ def predict(model: Model | AnyPath, images: Iterable[AnyPath]) -> pd.DataFrame:
     True
     """
     folder = model.folder if isinstance(model, Model) else _model_folder(model)  # which predict reads and checks
-    return pipeline.predict(folder, [Path(image) for image in images])
+    paths = [inputs] if isinstance(inputs, str | PathLike) else inputs
+    from brainage_ray.data.given import find_given  # here: it loads nibabel and pandas
+
+    return pipeline.predict(folder, find_given(Path(path) for path in paths), options)
 
 
 def audit(experiment: Experiment, workspace: AnyPath = "runs") -> AuditReport:

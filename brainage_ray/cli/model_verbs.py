@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,16 @@ import typer
 
 from brainage_ray.cli.options import RUNS, ClusterFile, Tracking, Workspace
 from brainage_ray.cli.places import looked_into
+
+
+class BrainExtraction(StrEnum):
+    """See data.prepare_given.ExtractionChoice."""
+
+    auto = "auto"
+    none = "none"
+    template = "template"
+    hd_bet = "hd_bet"
+    synthstrip = "synthstrip"
 
 
 def pull(
@@ -68,18 +79,62 @@ def models(
         show_models(experiment, folder.absolute(), tracking or None, as_json)
 
 
-def predict(
-    images: Annotated[list[Path], typer.Argument(help="Skull-stripped T1 scans (NIfTI).", metavar="SCAN...")],
-    model: Annotated[Path, typer.Option(help="Folder that `pull` made.")] = Path("checkpoints"),
+def predict(  # noqa: PLR0913 (the options of a verb are its parameters)
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="T1 scans, heads or brains: NIfTI files, folders, BIDS datasets, or tables (CSV, TSV, Parquet) with a "
+            "column image and, if there, age_years, sex, subject and session.",
+            metavar="INPUT...",
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR|NAME",
+            help="Folder that `pull` made, EXPERIMENT/ARM of the workspace, or models:/NAME@champion of the registry.",
+        ),
+    ] = "checkpoints",
     out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("ages.csv"),
+    html: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for a page a scan and an index.html.")
+    ] = None,
+    brain_extraction: Annotated[
+        BrainExtraction,
+        typer.Option(
+            help="How the brain is taken out of a head; auto: where the scan is one, as the model's own were."
+        ),
+    ] = BrainExtraction.auto,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Slices at a time on a GPU.", min=1)] = 512,
+    workers: Annotated[int, typer.Option(help="Processes that prepare scans; 0: one a core.", min=0)] = 0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for what is done already; default: OUT.cache, beside the CSV."),
+    ] = None,
+    workspace: Workspace = RUNS,
+    tracking: Tracking = None,
 ) -> None:
-    """Read the brain age off scans.
+    """Read the brain age off scans, with an interval, or with what speaks against trusting it.
 
-    For example: brainage predict --model checkpoints/ scans/*.nii.gz --out ages.csv
+    Stopped or killed, the same command goes on where it was.
+
+    For example:
+
+    brainage predict --model checkpoints/ scans/*.nii.gz --out ages.csv
+
+    brainage predict --model models:/quickstart@champion bids/ --html pages/ --workers 4
     """
-    from brainage_ray.cli.models import predict_ages
+    import os
 
-    raise typer.Exit(predict_ages(images, model, out))
+    from brainage_ray.cli.models import predict_ages
+    from brainage_ray.cli.run import Place
+    from brainage_ray.pipeline import PredictOptions
+
+    kept = out.with_name(f"{out.name}.cache") if cache is None else cache
+    with looked_into(workspace) as folder:
+        options = PredictOptions(device, batch_size, workers or os.cpu_count() or 1, brain_extraction.value, kept, html)
+        raise typer.Exit(predict_ages(inputs, model, out, options, Place(folder, tracking=tracking)))
 
 
 def phantom(

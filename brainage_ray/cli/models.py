@@ -14,7 +14,10 @@ from brainage_ray.cli.progress import Bars
 from brainage_ray.errors import ConfigError
 
 if TYPE_CHECKING:
-    from brainage_ray.pipeline import ModelFolder
+    import pandas as pd
+
+    from brainage_ray.cli.run import Place
+    from brainage_ray.pipeline import ModelFolder, PredictOptions
 
 
 def show_models(experiment: str | None, workspace: Path, tracking: str | None, as_json: bool) -> None:
@@ -52,26 +55,35 @@ def say_pulled(described: ModelFolder, to: Path) -> None:
     )  # fmt: skip
 
 
-def predict_ages(images: Sequence[Path], model: Path, out: Path) -> int:
+def predict_ages(inputs: Sequence[Path], model: str, out: Path, options: PredictOptions, place: Place) -> int:
     """Write a CSV of brain ages; return 1 where a scan could not be read, else 0."""
     from brainage_ray.data.files import atomic_write
-    from brainage_ray.pipeline import predict
+    from brainage_ray.data.given import find_given
+    from brainage_ray.pipeline import found_model, predict
 
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out} is no file that can be written", "Name a CSV file in an existing folder.")
+    given = find_given(inputs)
     console = Console()
-    bars = Bars(console)
-    bars.begin("predict", len(images), "scans")
-    try:
-        table = predict(model, images, bars.advance)
-    finally:  # a bar that is left hides the terminal's cursor
-        bars.end()
+    with found_model(model, Path(place.workspace), place.tracking) as folder:
+        table = predict(folder, given, options, Bars(console))
     with atomic_write(out) as file:
         file.write(table.to_csv(index=False).encode())
-    console.print(f"{out}: {len(table)} scans", markup=False, highlight=False)
-    failed = table[table["error"] != ""]
-    for _, row in failed.iterrows():
-        Console(stderr=True).print(f"brainage: {row['error']}", markup=False, highlight=False)
+    counts = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts(sort=False).items())
+    console.print(f"{out}: {len(table)} scans, {counts}", markup=False, highlight=False)
+    if options.html:
+        console.print(f"{options.html / 'index.html'}: a page a scan", markup=False, highlight=False)
+    return _complain(table)
+
+
+def _complain(table: pd.DataFrame) -> int:
+    """Print why scans are flagged and failed; return 1 where one failed."""
+    console = Console(stderr=True)
+    for row in table[table["status"] == "flagged"].itertuples():
+        console.print(f"brainage: {row.image}: {row.flags}", markup=False, highlight=False)
+    failed = table[table["status"] == "failed"]
+    for error in failed["error"]:
+        console.print(f"brainage: {error}", markup=False, highlight=False)
     return int(len(failed) > 0)
 
 

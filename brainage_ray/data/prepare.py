@@ -46,6 +46,10 @@ class PreparedScan:
     """Overlap of the brain's mask with the template's; None where the scan was not registered."""
     steps: tuple[str, ...] = ()
     """What was done to the scan, each step with its version."""
+    voxel_mm: float | None = None
+    """Longest edge of the voxels as they were acquired, mm; None where an older version did not note it."""
+    field_mm: float | None = None
+    """Shortest side of the field of view, mm; None as voxel_mm."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -125,7 +129,7 @@ def _find(stem: Path) -> PreparedScan | None:
         data = json.loads(stem.with_suffix(".json").read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    if not {"contents", "steps"} <= data.keys():  # of a version before there were any
+    if not {"contents", "steps", "voxel_mm"} <= data.keys():  # of a version before there were any
         return None
     found = _scan(stem, data)
     paths = [found.images, *([found.labels] if found.labels else [])]
@@ -148,6 +152,8 @@ def _write(stem: Path, slices: Slices, known: Mapping[str, Any]) -> PreparedScan
         "brain_volume_ml": slices.brain_volume_ml,
         "snr": None if math.isnan(slices.snr) else slices.snr,
         "template_dice": None if math.isnan(slices.template_dice) else slices.template_dice,
+        "voxel_mm": slices.voxel_mm,
+        "field_mm": slices.field_mm,
         **known,
         "bytes": sizes,
     }
@@ -170,4 +176,6 @@ def _scan(stem: Path, data: Mapping[str, Any]) -> PreparedScan:
         snr=data["snr"],
         template_dice=data["template_dice"],
         steps=tuple(data["steps"]),
+        voxel_mm=data["voxel_mm"],
+        field_mm=data["field_mm"],
     )

@@ -46,6 +46,10 @@ class Slices:
     """Signal-to-noise ratio in the brain, on the resampled voxels, of T1; NaN where it cannot be told."""
     template_dice: float = float("nan")
     """Overlap of the brain's mask with the template's; NaN where the scan was not registered."""
+    voxel_mm: float = float("nan")
+    """Longest edge of the voxels as they were acquired, mm."""
+    field_mm: float = float("nan")
+    """Shortest side of the field of view, mm."""
 
 
 def preprocessing_steps(scan: Scan, config: PreprocessingConfig) -> tuple[str, ...]:
@@ -70,7 +74,8 @@ def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
         DataError: a file cannot be used, no brain is found or registered, the volume still has its skull, the brain is
             larger than slice_shape, constant, or in none of the slices.
     """
-    volumes, template_dice = _after_anatomy(read_volumes(scan), scan, config)
+    acquired = read_volumes(scan)
+    volumes, template_dice = _after_anatomy(acquired, scan, config)
     brain = resample_brain(volumes, config.voxel_mm)
     name = str(scan.files["t1"])
     volume_ml = float(brain.mask.sum()) * config.voxel_mm**3 / 1000
@@ -90,7 +95,11 @@ def preprocess_scan(scan: Scan, config: PreprocessingConfig) -> Slices:
     stacked = images[0] if labels is None else np.stack(images, axis=1)
     t1 = brain.images[0 if labels is None else MODALITIES.index("t1")]
     snr = round(signal_to_noise(t1, brain.mask), 2)  # the last digits differ from machine to machine
-    return Slices(stacked.astype(np.float16), labels, positions_mm.astype(np.float32), volume_ml, snr, template_dice)
+    return Slices(
+        stacked.astype(np.float16), labels, positions_mm.astype(np.float32), volume_ml, snr, template_dice,
+        voxel_mm=round(float(acquired.spacing_mm.max()), 3),
+        field_mm=round(float((acquired.spacing_mm * acquired.images[0].shape).min()), 1),
+    )  # fmt: skip
 
 
 def _after_anatomy(volumes: Volumes, scan: Scan, config: PreprocessingConfig) -> tuple[Volumes, float]:

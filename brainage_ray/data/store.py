@@ -100,7 +100,7 @@ class SliceStore:
     are), sha256 (of the source's files), contents (hashes of what the images show, see data.contents, joined by a
     space), brain_volume_ml, snr (NaN where it cannot be told), template_dice (overlap of the brain's mask with the
     template's, NaN where the scan was not registered), steps (what was done to the scan, with versions, joined by
-    "; ")."""
+    "; "), and, but in older stores, voxel_mm and field_mm (see PreparedScan)."""
     checksums: Mapping[str, str]
     """SHA-256 of each file, by its path in the folder."""
 

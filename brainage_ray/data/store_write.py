@@ -36,6 +36,9 @@ from brainage_ray.errors import DataError, LeakageError, StoreError
 SLICES_PER_SHARD = 4096
 """A shard ends before the scan that would make it longer."""
 
+ACQUIRED = ("voxel_mm", "field_mm")
+"""Columns of the manifest about the scanner's grid: not part of the content hash."""
+
 Kind = Literal["age", "segmentation"]
 
 
@@ -180,6 +183,8 @@ def _manifest_row(placed: _Placed) -> dict[str, Any]:
         "snr": float("nan") if prepared.snr is None else prepared.snr,
         "template_dice": float("nan") if prepared.template_dice is None else prepared.template_dice,
         "steps": "; ".join(prepared.steps),
+        "voxel_mm": float("nan") if prepared.voxel_mm is None else prepared.voxel_mm,
+        "field_mm": float("nan") if prepared.field_mm is None else prepared.field_mm,
     }
 
 
@@ -192,13 +197,13 @@ def _about(folder: Path, manifest: pd.DataFrame, kind: Kind, preprocessing: Prep
         "preprocessing": preprocessing.to_json(),
         "preprocessing_version": PREPROCESSING_VERSION,
     }
-    # Of the manifest's rows, not its file: another version of pyarrow writes other bytes.
+    # Of the manifest's rows, not its file: another version of pyarrow writes other bytes. No training depends on how a
+    # scan was acquired, so stores of before these columns keep their hash.
+    rows = manifest.drop(columns=list(ACQUIRED)).to_dict("records")
     arrays = {name: record["sha256"] for name, record in files.items() if name != MANIFEST_FILE}
     return {
         **content,
-        "content_hash": digest(
-            content | {"preprocessing": preprocessing.identity()}, arrays, manifest.to_dict("records")
-        ),
+        "content_hash": digest(content | {"preprocessing": preprocessing.identity()}, arrays, rows),
         "made_with": {name: version(name) for name in ("nibabel", "numpy", "scipy")},
         "files": files,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,17 +98,30 @@ def analyse_uncertainty(
     if not len(scans) == len(counted) == test.age.size:
         problem = f"{len(scans)} scans, {len(counted)} marks and {test.age.size} ages do not fit"
         raise DataError(problem, "Give one of each for every test scan.")
-    brain_age, found = _spreads(test, rule)
+    brain_age, found = spreads(test, rule)
     error = brain_age_delta(brain_age, test.age)[counted]
-    kinds, scales = _by_kind(found), _scales(validation, rule)
+    kinds, scales = _by_kind(found), fit_scales(validation, rule)
     results = tuple(_result(kind, values[counted], error, scales.get(kind)) for kind, values in kinds.items())
     used = next((row.spread for row in results if row.factor is not None), None)
-    margin = norm.ppf((1 + LEVEL) / 2) * scales[used].apply(kinds[used]) if used else None
+    margin = scaled_margin(found, scales)
     return UncertaintyAnalysis(results, used, _rows(scans, test.age, brain_age, found, margin))
 
 
-def _spreads(slices: SliceAges, rule: Rule) -> tuple[NDArray[np.float64], ScanUncertainty]:
-    """Return the mean brain age over the models, [n_scans], years, and its spreads."""
+def scaled_margin(found: ScanUncertainty, scales: Mapping[Spread, UncertaintyScale]) -> NDArray[np.float64] | None:
+    """Return half the width of each scan's interval at LEVEL, [n_scans], years; None where no spread has a scale.
+
+    Args:
+        found: the spreads of some scans.
+        scales: of fit_scales.
+    """
+    for kind, values in _by_kind(found).items():
+        if (scale := scales.get(kind)) is not None and scale.factor is not None:
+            return np.asarray(norm.ppf((1 + LEVEL) / 2) * scale.apply(values), dtype=np.float64)
+    return None
+
+
+def spreads(slices: SliceAges, rule: Rule) -> tuple[NDArray[np.float64], ScanUncertainty]:
+    """Return the mean brain age over the models, [n_scans], years, and its spreads, see analyse_uncertainty."""
     brain_ages = np.stack([combine(row, slices.scan, slices.age.size, rule) for row in slices.years])
     found = scan_uncertainty(brain_ages, slices.years, slices.scan, "mad" if rule == "median" else "sd")
     return brain_ages.mean(axis=0), found
@@ -121,10 +135,11 @@ def _by_kind(found: ScanUncertainty) -> dict[Spread, NDArray[np.float64]]:
     return {kind: values for kind, values in kinds.items() if values is not None}
 
 
-def _scales(validation: SliceAges | None, rule: Rule) -> dict[Spread, UncertaintyScale]:
+def fit_scales(validation: SliceAges | None, rule: Rule) -> dict[Spread, UncertaintyScale]:
+    """Fit the scale of each kind of spread, see analyse_uncertainty; nothing without validation scans."""
     if validation is None or not validation.age.size:
         return {}
-    brain_age, found = _spreads(validation, rule)
+    brain_age, found = spreads(validation, rule)
     error = brain_age_delta(brain_age, validation.age)
     return {kind: fit_scale(values, error, "validation") for kind, values in _by_kind(found).items()}
 

@@ -13,12 +13,14 @@ from .export import export_model as export_model
 from .export_pyfunc import serve_model as serve_model
 from .fetch import install_models as install_models
 from .fetch import kept_files as kept_files
+from .found_model import found_model as found_model
 from .leaks import what_a_run_does as what_a_run_does
 from .model_folder import ModelFolder as ModelFolder
 from .model_folder import read_model_folder as read_model_folder
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .plan_rows import PlanRow as PlanRow
+from .predict import PredictOptions as PredictOptions
 from .predict import predict as predict
 from .preflight import preflight_here as preflight_here
 from .preflight import unplaceable as unplaceable

@@ -22,8 +22,8 @@ from brainage_ray.evaluation.metrics import MaeSummary, summarise_mae
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.models import count_weights
 from brainage_ray.pipeline.chains import Node
+from brainage_ray.pipeline.judge import COLUMNS
 from brainage_ray.pipeline.model_folder import ModelFolder, commits
-from brainage_ray.pipeline.predict import COLUMNS
 from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.runs import flat
 from brainage_ray.pipeline.session import Session
@@ -39,7 +39,9 @@ VERSIONS = ("brainage-ray", "torch", "monai", "numpy", "scipy", "nibabel", "nile
 
 
 def _type_of(column: str) -> str:
-    return "double" if column.endswith(("_years", "_ml")) else "long" if column.startswith("n_") else "string"
+    if column.startswith("n_"):
+        return "long"
+    return "double" if column.endswith(("_years", "_mm", "_ml")) or column in {"snr", "distance"} else "string"
 
 
 SIGNATURE = {

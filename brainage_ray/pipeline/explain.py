@@ -21,9 +21,9 @@ from brainage_ray.data.placement import PlacedSlices, place_slices
 from brainage_ray.errors import BrainageError, ConfigError, DataError
 from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.pipeline.brain_regions import region_table
+from brainage_ray.pipeline.fitted import FittedModel
 from brainage_ray.pipeline.model_folder import ModelFolder, fitted_models, read_model_folder
 from brainage_ray.pipeline.progress import Progress, Silent
-from brainage_ray.pipeline.fitted import FittedModel
 from brainage_ray.report import draw_attribution
 from brainage_ray.training import randomised_attributions, slice_attributions
 from brainage_ray.training.attribution import Method

@@ -10,8 +10,10 @@ from brainage_ray.data import atomic_write, code_version
 from brainage_ray.pipeline.card import seal
 from brainage_ray.pipeline.evaluate import write_table
 from brainage_ray.pipeline.model_folder import MODELS, RESULTS, write_model_folder
+from brainage_ray.pipeline.reference import fit_reference, write_reference
 from brainage_ray.pipeline.results import ANALYSIS, PREDICTIONS, Results
 from brainage_ray.pipeline.session import Session
+from brainage_ray.pipeline.verdict import validation_readings
 from brainage_ray.tracking import has_models
 
 MODELS_TIMEOUT_S = 600.0
@@ -58,10 +60,13 @@ def _publish_arm(session: Session, results: Results, arm: str) -> None:
     models = [model for model in results.models if model.arm == arm]
     folder = models_folder(session, arm)
     described = write_model_folder(folder, session.experiment.name, results.prepared.age.preprocessing, models)
+    searched = results.searched
+    reading = validation_readings(searched.plans, searched.studies, {arm: searched.selected[arm]}).get(arm)
+    write_reference(folder, fit_reference(session.experiment, results.prepared.age, reading))
     summary = results.summary.arm(arm)
     tracker = session.tracking.tracker
     tracker.log_models(seal(session, results, described, folder), folder)
-    chosen = results.searched.selected[arm]
+    chosen = searched.selected[arm]
     numbers = {
         "validation_mae": chosen.validation_mae,
         "search_validation_mae": chosen.search_mae,

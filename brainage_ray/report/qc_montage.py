@@ -35,18 +35,33 @@ def montage(slices: np.ndarray) -> bytes:
     Returns:
         A WebP picture, COLUMNS x ROWS tiles; tiles that a scan of few slices does not fill are black.
     """
+    return webp(draw_tiles(slices))
+
+
+def draw_tiles(slices: np.ndarray) -> np.ndarray:
+    """Return the pixels of a montage: uint8, height x width x RGB; see montage."""
     chosen = np.asarray(slices[positions(len(slices))], dtype=np.float32)
     inside = chosen[chosen != 0]
     low, high = np.percentile(inside, _WINDOW) if inside.size else (0.0, 1.0)
     height, width = chosen.shape[1:]
-    factor = max(1, round(TILE / max(height, width)))
+    factor = enlarged(height, width)
     page = np.zeros((ROWS * height * factor, COLUMNS * width * factor, 3), np.uint8)
     for i, image in enumerate(chosen):
         top, left = (i // COLUMNS) * height * factor, (i % COLUMNS) * width * factor
         page[top : top + height * factor, left : left + width * factor] = _tile(image, (low, high), factor)
+    return page
+
+
+def webp(page: np.ndarray) -> bytes:
+    """Return pixels, uint8, height x width x RGB, as a WebP picture: the same pixels, the same bytes."""
     file = io.BytesIO()
     Image.fromarray(page).save(file, "WEBP", quality=80, method=4)
     return file.getvalue()
+
+
+def enlarged(height: int, width: int) -> int:
+    """Return the factor by which slices grow."""
+    return max(1, round(TILE / max(height, width)))
 
 
 def positions(n: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from brainage_ray.cli.run import Place, the_rest
 from brainage_ray.config import load_experiment
 from brainage_ray.errors import ConfigError
 from brainage_ray.evaluation.metrics import MaeSummary
-from brainage_ray.pipeline import Plan, PlanRow, StatusRow
+from brainage_ray.pipeline import Plan, PlanRow, PredictOptions, StatusRow
 from brainage_ray.pipeline.plan import Counts
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "experiments" / "quickstart.yaml"
@@ -35,7 +35,7 @@ def terminal(monkeypatch):
 
 def test_a_model_that_is_not_there_leaves_the_cursor_on(terminal, tmp_path):
     with pytest.raises(ConfigError, match="no model"):
-        models.predict_ages([tmp_path / "scan.nii.gz"], tmp_path / "nope", tmp_path / "ages.csv")
+        models.predict_ages([tmp_path / "a.nii"], str(tmp_path), tmp_path / "ages.csv", PredictOptions(), Place())
     assert HIDE in terminal.getvalue()
     assert terminal.getvalue().rindex(SHOW) > terminal.getvalue().rindex(HIDE)
 

@@ -20,7 +20,19 @@ from brainage_ray.errors import DataError, LeakageError, StoreError
 
 SCAN_COLUMNS = ["cohort", "subject", "person", "session", "image", "age_years", "sex", "diagnosis", "site", "phase"]
 NUMBERS = ["brain_volume_ml", "snr", "template_dice"]
-COLUMNS = [*SCAN_COLUMNS, "split", "shard", "offset", "n_slices", "sha256", "contents", *NUMBERS, "steps"]
+COLUMNS = [
+    *SCAN_COLUMNS,
+    "split",
+    "shard",
+    "offset",
+    "n_slices",
+    "sha256",
+    "contents",
+    *NUMBERS,
+    "steps",
+    "voxel_mm",
+    "field_mm",
+]
 
 
 def bytes_of(folder):

@@ -11,8 +11,8 @@ import torch
 from brainage_ray.config import FitResult, PreprocessingConfig, TrainingConfig, TrainingRun, UNetConfig
 from brainage_ray.models import build_age_model, save_state
 from brainage_ray.pipeline.export_pyfunc import template_upload
-from brainage_ray.pipeline.model_folder import write_model_folder
 from brainage_ray.pipeline.fitted import FittedModel
+from brainage_ray.pipeline.model_folder import write_model_folder
 
 COARSE = PreprocessingConfig(voxel_mm=4.0, slice_step_mm=8.0, slice_shape=(64, 48))
 BACKBONE = UNetConfig(kind="unet", width=0.125, depth=3)

@@ -42,7 +42,7 @@ class Bids:
         check_folder(self._source.root, "bids")
         check_folder(self._images, "bids", "derivative" if self._source.derivative else "root")
         people = People(self._source, self._images)
-        paths = _t1w_files(self._images)
+        paths = t1w_files(self._images)
         if not paths:
             problem = f"bids: {self._images} holds no sub-XX[/ses-YY]/anat/*_T1w.nii or .nii.gz"
             raise MetadataError(problem, "Give the folder of the subjects' folders.")
@@ -99,7 +99,8 @@ class Bids:
                 findings.reject(f"{problem}. Get it, or take the row out.", subject or row.name, subject)
 
 
-def _t1w_files(root: Path) -> list[Path]:
+def t1w_files(root: Path) -> list[Path]:
+    """Return the files that are, or are named like, T1w images of a dataset, in order."""
     paths = []
     for folder, folders, files in os.walk(root):
         here = Path(folder)
