@@ -13,7 +13,7 @@ from sessions import session_of
 
 from brainage_ray.config import FitResult, load_experiment
 from brainage_ray.data import AuditReport
-from brainage_ray.pipeline import refit
+from brainage_ray.pipeline import fitted
 from brainage_ray.pipeline.chains import Node
 from brainage_ray.pipeline.evaluate import prediction_file
 from brainage_ray.pipeline.fitted import FittedModel
@@ -56,7 +56,7 @@ def model(prepared, tmp_path):
 def test_a_final_model_predicts_on_all_cores(model, monkeypatch):
     threads = []
     monkeypatch.setattr(
-        refit, "predict_slice_years", lambda run, fit, split: threads.append(run.threads) or np.zeros(0)
+        fitted, "predict_slice_years", lambda run, fit, split: threads.append(run.threads) or np.zeros(0)
     )
     model.slice_years(None)
     assert threads == [os.cpu_count()]

@@ -28,7 +28,7 @@ def test_older_is_red_and_younger_is_blue_in_the_slice_where_it_is():
     red, blue = found[15 * scale, tile + 15 * scale], found[tile + 25 * scale, tile + 25 * scale]
     assert red[0] > red[2] + 80
     assert blue[2] > blue[0] + 80
-    assert np.abs(found[:tile, :tile] - plain[:tile, :tile]).max() < 20
+    assert np.abs(found[:tile, :tile] - plain[:tile, :tile]).max() < 40  # WebP loses a little
 
 
 def test_nothing_to_show_leaves_the_slices_as_they_are():
