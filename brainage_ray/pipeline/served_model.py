@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from brainage_ray.errors import ConfigError, DataError
+from brainage_ray.pipeline.judge import failed
 from brainage_ray.pipeline.model_folder import read_model_folder
 from brainage_ray.pipeline.predict import predict
 
@@ -55,7 +56,7 @@ class ServedModel:
             files = [_file(Path(name), i, text) for i, text in enumerate(model_input[COLUMN])]
             good = [file for file in files if isinstance(file, Path)]
             rows = iter(predict(self.folder, good).to_dict("records") if good else [])
-            table = pd.DataFrame([next(rows) if isinstance(f, Path) else {"error": str(f)} for f in files])
+            table = pd.DataFrame([next(rows) if isinstance(file, Path) else failed(str(file)) for file in files])
             table[COLUMN] = [f"image {i}" for i in range(len(files))]
             table["error"] = [str(e).replace(f"{name}/", "") for e in table["error"]]  # no folder of ours in an answer
         return table.astype(object).where(table.notna(), None)  # JSON has no NaN
