@@ -141,7 +141,7 @@ def _counts(column: pd.Series) -> dict[str, int]:
 def _validation(results: Results, arm: str) -> Errors:
     """Return the errors of the chosen settings' models in the search; none where their files are gone."""
     searched = results.searched
-    reading = validation_readings(searched.plans, searched.studies, searched.selected).get(arm)
+    reading = validation_readings(searched.plans, searched.studies, {arm: searched.selected[arm]}).get(arm)
     if reading is None:
         return Errors((), (), None, None, None, 0)
     read = reading.predicted()

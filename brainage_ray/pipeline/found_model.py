@@ -9,9 +9,7 @@ from pathlib import Path
 
 from brainage_ray.errors import ConfigError
 from brainage_ray.pipeline.model_folder import MODEL_FILE, MODELS
-from brainage_ray.pipeline.pull import pull
-
-REGISTRY = "models:/"
+from brainage_ray.pipeline.pull import URI, pull
 
 
 @contextmanager
@@ -30,7 +28,7 @@ def found_model(name: str, workspace: Path, tracking: str | None = None) -> Iter
     here = workspace / experiment / MODELS / arm
     if Path(name).is_dir():
         yield Path(name)
-    elif arm and not name.startswith(REGISTRY) and (here / MODEL_FILE).is_file():
+    elif arm and not name.startswith(URI) and (here / MODEL_FILE).is_file():
         yield here
     else:
         with tempfile.TemporaryDirectory(prefix="brainage-") as folder:
@@ -41,7 +39,7 @@ def found_model(name: str, workspace: Path, tracking: str | None = None) -> Iter
 
 def _pull(name: str, to: Path, workspace: Path, tracking: str | None) -> None:
     try:
-        pull(name.removeprefix(REGISTRY), to, workspace, tracking)
+        pull(name, to, workspace, tracking)
     except ConfigError as error:
         fix = f"{error.fix} Or fill a folder with: brainage pull EXPERIMENT/ARM --to FOLDER.".strip()
         raise ConfigError(f"There is no model {name}: it is no folder, and {error.problem}", fix) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -152,9 +151,3 @@ def named(given: Given) -> dict[str, Any]:
     """Return what the input says of a scan."""
     return {"image": str(given.image), "subject": given.subject, "session": given.session,
             "age_years": given.age_years, "sex": given.sex}  # fmt: skip
-
-
-def problems(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say how many scans are flagged and failed; empty where all are ok."""
-    counts = {status: sum(row["status"] == status for row in rows) for status in ("flagged", "failed")}
-    return ", ".join(f"{n} {status}" for status, n in counts.items() if n)
