@@ -89,11 +89,10 @@ def _complain(table: pd.DataFrame) -> int:
 
 def make_phantoms(out: Path, subjects: int, tumours: int, seed: int) -> None:
     """Write an ADNI-like and a BraTS-like tree."""
-    from brainage_ray.data import atomic_folder
+    from brainage_ray.data import atomic_folder, refuse_full
     from brainage_ray.data.phantoms import write_phantoms
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out} is there already and not empty", "Name a new folder, or empty that one.")
+    refuse_full(out, "--out")
     console = Console()
     bars = Bars(console)
     bars.begin("phantoms", subjects + tumours, "people")

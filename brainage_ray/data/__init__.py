@@ -13,7 +13,15 @@ from brainage_ray.data.exclusions import (
     nearest_scan,
     read_exclusions,
 )
-from brainage_ray.data.files import atomic_folder, atomic_write, no_space, remove_partials, sha256_of, sharing
+from brainage_ray.data.files import (
+    atomic_folder,
+    atomic_write,
+    no_space,
+    refuse_full,
+    remove_partials,
+    sha256_of,
+    sharing,
+)
 from brainage_ray.data.ledger import PACKED_COMMIT, Ledger, TestLedger, code_version, read_ledger
 from brainage_ray.data.prepare import PreparedScan, prepare_on_node, prepare_scan
 from brainage_ray.data.preprocessing import PREPROCESSING_VERSION, Slices, preprocess_scan
@@ -88,6 +96,7 @@ __all__ = [
     "read_parquet",
     "read_provenance",
     "reasons_to_leave_out",
+    "refuse_full",
     "remove_partials",
     "sha256_of",
     "sharing",

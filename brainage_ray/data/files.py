@@ -15,12 +15,22 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import ReadWriteLock, Timeout
 
-from brainage_ray.errors import NoSpaceError
+from brainage_ray.errors import ConfigError, NoSpaceError
 
 SCRATCH = ".ray"
 """Name of the folders for what Ray writes and nobody reads."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _PARTIAL = ".partial"
+
+
+def refuse_full(folder: Path, option: str) -> None:
+    """Refuse to write into a folder that holds something, named by an option of the command line.
+
+    Raises:
+        ConfigError: it holds something, or is no folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{option} {folder} is there already and not empty", "Name a new folder, or empty that one.")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from brainage_ray.evaluation.metrics import MaeSummary, summarise_mae
 from brainage_ray.evaluation.predictions import baseline_scans
 from brainage_ray.models import count_weights
 from brainage_ray.pipeline.chains import Node
-from brainage_ray.pipeline.judge import COLUMNS
+from brainage_ray.pipeline.judge import COLUMN_TYPES
 from brainage_ray.pipeline.model_folder import ModelFolder, commits
 from brainage_ray.pipeline.results import Results
 from brainage_ray.pipeline.runs import flat
@@ -36,17 +36,9 @@ from brainage_ray.tracking import Registration
 CARD_JSON = "card.json"
 """The card's facts for programs."""
 VERSIONS = ("brainage-ray", "torch", "monai", "numpy", "scipy", "nibabel", "nilearn", "safetensors")
-
-
-def _type_of(column: str) -> str:
-    if column.startswith("n_"):
-        return "long"
-    return "double" if column.endswith(("_years", "_mm", "_ml")) or column in {"snr", "distance"} else "string"
-
-
 SIGNATURE = {
     "inputs": json.dumps([{"type": "string", "name": "image", "required": True}]),
-    "outputs": json.dumps([{"type": _type_of(name), "name": name, "required": True} for name in COLUMNS]),
+    "outputs": json.dumps([{"type": kind, "name": name, "required": True} for name, kind in COLUMN_TYPES.items()]),
 }
 """Of the models of an arm together, as `predict` uses them, as MLflow's ModelSignature writes itself."""
 EXAMPLE = {"columns": ["image"], "data": [["sub-01_T1w.nii.gz"]]}

@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from brainage_ray.data import POSITION_UNIT_MM, Scan, StoredSplit, atomic_folder
+from brainage_ray.data import POSITION_UNIT_MM, Scan, StoredSplit, atomic_folder, refuse_full
 from brainage_ray.data.placement import PlacedSlices, place_slices
-from brainage_ray.errors import BrainageError, ConfigError, DataError
+from brainage_ray.errors import BrainageError, DataError
 from brainage_ray.evaluation.aggregate import aggregate_slices
 from brainage_ray.pipeline.brain_regions import region_table
 from brainage_ray.pipeline.fitted import FittedModel
@@ -90,8 +90,7 @@ def explain(folder: Path, images: Sequence[Path], out: Path, progress: Progress 
         DataError: no image can be read.
         EngineError: Captum is not installed.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out} is there already and not empty", "Name a new folder, or empty that one.")
+    refuse_full(out, "--out")
     progress, described = progress or Silent(), read_model_folder(folder)
     models = fitted_models(folder, described)
     placed, failed = _place(images, described)

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal, get_args
 
-from brainage_ray.data import atomic_folder, atomic_write
-from brainage_ray.errors import ConfigError
+from brainage_ray.data import atomic_folder, atomic_write, refuse_full
 from brainage_ray.pipeline.export_bundle import NETWORK, write_bundle
 from brainage_ray.pipeline.export_network import check_parity, load_ensemble, save_onnx, save_torch
 from brainage_ray.pipeline.export_pyfunc import write_pyfunc
@@ -34,8 +33,7 @@ def export_model(folder: Path, to: Path, form: Format) -> float | None:
         WeightsError: a file of the model is not what it was.
         EngineError: a package is not installed, or the exported network computes other ages.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise ConfigError(f"--to {to} is there already and not empty", "Name a new folder, or empty that one.")
+    refuse_full(to, "--to")
     described = read_model_folder(folder)
     with atomic_folder(to) as partial:
         if form == "pyfunc":

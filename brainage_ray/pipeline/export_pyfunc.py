@@ -18,6 +18,7 @@ import pandas as pd
 import brainage_ray
 from brainage_ray.config import PreprocessingConfig
 from brainage_ray.data.anatomy.templates import load_template
+from brainage_ray.pipeline.judge import COLUMN_TYPES
 from brainage_ray.pipeline.model_folder import ModelFolder, read_model_folder
 from brainage_ray.pipeline.served_model import UPLOADS_ONLY
 from brainage_ray.tracking import PyfuncParts, save_pyfunc, serve_pyfunc
@@ -31,10 +32,6 @@ _PACKAGES = (
 """What is imported on the way from a scan to its age, in the versions that are installed."""
 _ANATOMY = ("antspyx", "brainextractor")
 _INPUTS = {"image": "string"}
-_OUTPUTS = {
-    "brain_age_years": "double", "brain_age_sd_years": "double", "n_slices": "long", "brain_volume_ml": "double",
-    "model": "string", "error": "string",
-}  # fmt: skip
 _EXAMPLE_MM = 4.0
 
 
@@ -49,7 +46,7 @@ def write_pyfunc(folder: Path, described: ModelFolder, to: Path, with_code: bool
     """
     code = Path(brainage_ray.__file__).parent if with_code else None
     example = pd.DataFrame({"image": [template_upload()]})
-    parts = PyfuncParts(folder, _LOADER, code, requirements(described), _INPUTS, _OUTPUTS, example)
+    parts = PyfuncParts(folder, _LOADER, code, requirements(described), _INPUTS, COLUMN_TYPES, example)
     save_pyfunc(to, parts)
 
 

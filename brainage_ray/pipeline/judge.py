@@ -25,6 +25,11 @@ COLUMNS = [
     "voxel_mm", "field_mm", "distance", "notes", "model", "error",
 ]  # fmt: skip
 """Of the table that prediction returns, see docs/predict.md."""
+_NUMBERS = ("_years", "_mm", "_ml", "snr", "distance")
+COLUMN_TYPES = {
+    name: "long" if name.startswith("n_") else "double" if name.endswith(_NUMBERS) else "string" for name in COLUMNS
+}
+"""MLflow's name of the type of each column, for the signature of a model."""
 FAR_YEARS = 10.0
 """Beyond the ages that the model learned from; a brain age so far out is no reading but an extrapolation."""
 

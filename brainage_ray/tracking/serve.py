@@ -15,6 +15,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+_MOST_DRAINED = 2**26
+"""Bytes of a request that is refused for its size; whoever sends more is cut off."""
 
 
 def serve_pyfunc(model: Path, host: str, port: int, most_bytes: int, say: Callable[[str], object]) -> None:
@@ -43,7 +45,7 @@ def serve_pyfunc(model: Path, host: str, port: int, most_bytes: int, say: Callab
 
 
 def limited(app: App, most_bytes: int) -> App:
-    """Wrap an ASGI application: a request of more bytes is answered with 413 and read no further."""
+    """Wrap an ASGI application: a request of more bytes is answered with 413, and its rest is not kept."""
 
     async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,6 +58,8 @@ def limited(app: App, most_bytes: int) -> App:
             body += message.get("body", b"")
             more = bool(message.get("more_body", False)) and message["type"] == "http.request"
         if more or len(body) > most_bytes:
+            if more:
+                await _drain(receive)
             await _refuse(send, most_bytes)
             return
         parts = iter([{"type": "http.request", "body": body, "more_body": False}])
@@ -66,6 +70,15 @@ def limited(app: App, most_bytes: int) -> App:
         await app(scope, once, send)
 
     return wrapped
+
+
+async def _drain(receive: Receive) -> None:
+    """Read what a client is still sending: one that is cut off while it sends reads no answer."""
+    more, left = True, _MOST_DRAINED
+    while more and left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        more = bool(message.get("more_body", False)) and message["type"] == "http.request"
 
 
 async def _refuse(send: Send, most_bytes: int) -> None:

@@ -139,6 +139,7 @@ else:
 model = mlflow.pyfunc.load_model(sys.argv[1])
 upload = base64.b64encode(pathlib.Path(sys.argv[2]).read_bytes()).decode()
 found = model.predict(pandas.DataFrame({"image": [sys.argv[2], upload, "no image"]}))
+assert model.metadata.get_output_schema().input_names() == list(found.columns), found.columns
 import brainage_ray
 assert brainage_ray.__file__.startswith(sys.argv[1]), brainage_ray.__file__
 print(found.to_json(orient="records"))

@@ -1,4 +1,4 @@
-"""A request that is too large is refused before it is read."""
+"""A request that is too large is refused, and its sender hears so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from brainage_ray.tracking import serve
 from brainage_ray.tracking.serve import limited
 
 
@@ -36,10 +37,16 @@ def test_a_request_of_the_size_goes_through_whole():
 
 
 @pytest.mark.parametrize(
-    ("parts", "headers", "taken"),
-    [([b"01234", b"567890", b"rest"], [], 2), ([b"x"], [(b"content-length", b"11")], 0)],
+    ("parts", "headers"), [([b"01234", b"567890", b"rest"], []), ([b"x"], [(b"content-length", b"11")])]
 )
-def test_a_larger_one_is_read_no_further(parts: list[bytes], headers: list[tuple[bytes, bytes]], taken: int):
+def test_a_larger_one_is_refused_once_its_sender_is_done(parts: list[bytes], headers: list[tuple[bytes, bytes]]):
     status, answer, read = ask(parts, headers)
-    assert (status, read) == (413, taken)
+    assert (status, read) == (413, len(parts))
     assert b"10 bytes at most" in answer
+
+
+def test_one_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(serve, "_MOST_DRAINED", 100)
+    status, _, read = ask([b"0123456789"] * 1000)
+    assert status == 413
+    assert read == 2 + 10
