@@ -54,9 +54,8 @@ def limited(app: App, most_bytes: int) -> App:
         said = dict(scope["headers"]).get(b"content-length", b"0")
         body, more = b"", True
         while more and len(body) <= most_bytes and int(said if said.isdigit() else 0) <= most_bytes:
-            message = await receive()
-            body += message.get("body", b"")
-            more = bool(message.get("more_body", False)) and message["type"] == "http.request"
+            part, more = await _next_part(receive)
+            body += part
         if more or len(body) > most_bytes:
             if more:
                 await _drain(receive)
@@ -72,13 +71,18 @@ def limited(app: App, most_bytes: int) -> App:
     return wrapped
 
 
+async def _next_part(receive: Receive) -> tuple[bytes, bool]:
+    """Return the next bytes of a request, and whether more are to come; a client that left sends none."""
+    message = await receive()
+    return message.get("body", b""), bool(message.get("more_body", False)) and message["type"] == "http.request"
+
+
 async def _drain(receive: Receive) -> None:
     """Read what a client is still sending: one that is cut off while it sends reads no answer."""
     more, left = True, _MOST_DRAINED
     while more and left > 0:
-        message = await receive()
-        left -= len(message.get("body", b""))
-        more = bool(message.get("more_body", False)) and message["type"] == "http.request"
+        part, more = await _next_part(receive)
+        left -= len(part)
 
 
 async def _refuse(send: Send, most_bytes: int) -> None:
